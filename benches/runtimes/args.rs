@@ -1,0 +1,62 @@
+//! The bench's own command line.
+
+use anyhow::{Context, Result, bail};
+
+use crate::cases::Case;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo bench --bench runtimes -- [--pairs N] [--cgroup2] [--write] [NAME...]
+
+Times rt against runc and crun. NAME is a part of a case's title and picks the cases that have it; without
+one all are measured.
+
+  --pairs N   measure N pairs of each case
+  --cgroup2   on a machine with cgroup v1: hide that and use v2
+  --write     put the figures into docs/benchmarks.md
+
+RT_BIN is the rt to measure (otherwise the release binary), RT_CRIU the criu that all use.";
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) cases: Vec<Case>,
+    pub(crate) pairs: Option<usize>,
+    pub(crate) cgroup2: bool,
+    pub(crate) write: bool,
+    pub(crate) help: bool,
+}
+
+impl Args {
+    pub(crate) fn parse(args: &[String]) -> Result<Self> {
+        let mut names = Vec::new();
+        let mut parsed = Self { cases: Vec::new(), pairs: None, cgroup2: false, write: false, help: false };
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            match arg {
+                // cargo itself says this to every bench.
+                "--bench" => {}
+                "--pairs" => parsed.pairs = Some(pairs(args.next())?),
+                "--cgroup2" => parsed.cgroup2 = true,
+                "--write" => parsed.write = true,
+                "--help" | "-h" => parsed.help = true,
+                flag if flag.starts_with('-') => bail!("unknown flag {flag}\n{USAGE}"),
+                name => names.push(name),
+            }
+        }
+        for name in &names {
+            if !Case::ALL.iter().any(|case| case.title().contains(name)) {
+                bail!("no case has {name:?} in its title: {}", Case::ALL.map(Case::title).join(", "));
+            }
+        }
+        let picked = |case: &Case| names.is_empty() || names.iter().any(|name| case.title().contains(name));
+        parsed.cases = Case::ALL.into_iter().filter(picked).collect();
+        Ok(parsed)
+    }
+}
+
+fn pairs(value: Option<&str>) -> Result<usize> {
+    match value.context("flag needs an argument: --pairs")?.parse() {
+        Ok(number @ 1..) => Ok(number),
+        _ => bail!("--pairs: not a number above 0"),
+    }
+}

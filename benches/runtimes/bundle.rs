@@ -1,0 +1,65 @@
+//! The bundles that all runtimes share: busybox and a config.json as runc's `spec` writes it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{hog, view};
+
+/// What the memory hog holds.
+pub(crate) const HOG_BYTES: usize = 1 << 30;
+
+/// The bundles' directories.
+#[derive(Debug)]
+pub(crate) struct Bundles {
+    /// Its process is /bin/true.
+    pub(crate) brief: PathBuf,
+    /// Its process sleeps.
+    pub(crate) idle: PathBuf,
+    /// Its process holds [`HOG_BYTES`].
+    pub(crate) hog: PathBuf,
+}
+
+impl Bundles {
+    /// Makes them below `dir`; `runc` writes the configuration.
+    pub(crate) fn make(dir: &Path, runc: &Path, busybox: &Path) -> Result<Self> {
+        let rootfs = dir.join("rootfs");
+        make_rootfs(&rootfs, busybox)?;
+        hog::install(&rootfs)?;
+        let spec = Command::new(runc).arg("spec").current_dir(dir).output().context("runc spec")?;
+        ensure!(spec.status.success(), "runc spec: {}", String::from_utf8_lossy(&spec.stderr).trim());
+        let mut config: Value = serde_json::from_slice(&fs::read(dir.join("config.json"))?)?;
+        config["root"]["path"] = json!(rootfs);
+        config["process"]["terminal"] = json!(false);
+        // One container lives at a time; a known place is one that can be cleaned up.
+        config["linux"]["cgroupsPath"] = json!(format!("/{}", view::name()));
+
+        let mut write = |name: &str, args: &[&str]| -> Result<PathBuf> {
+            let bundle = dir.join(name);
+            fs::create_dir(&bundle)?;
+            config["process"]["args"] = json!(args);
+            fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+            Ok(bundle)
+        };
+        Ok(Self {
+            brief: write("brief", &["/bin/true"])?,
+            idle: write("idle", &["/bin/sleep", "1000000"])?,
+            hog: write("hog", &["/hog", hog::FLAG, &HOG_BYTES.to_string()])?,
+        })
+    }
+}
+
+fn make_rootfs(rootfs: &Path, busybox: &Path) -> Result<()> {
+    for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        fs::create_dir_all(rootfs.join(directory))?;
+    }
+    fs::copy(busybox, rootfs.join("bin/busybox")).context("copy busybox into the bundle")?;
+    for applet in ["sh", "sleep", "true"] {
+        symlink("busybox", rootfs.join("bin").join(applet))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! rt against runc and crun: what the same command costs in each, in one run, pair by pair.
+//!
+//! `cargo bench --bench runtimes -- --help` lists what it takes; docs/benchmarks.md says how to read what it prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program for the terminal
+
+mod args;
+mod bundle;
+mod cases;
+mod facts;
+mod hog;
+mod report;
+mod runner;
+mod runtime;
+mod stats;
+mod view;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+
+use args::Args;
+use bundle::Bundles;
+use cases::{Case, Subject};
+use report::Measured;
+use runner::{Cost, Runner};
+use runtime::Programs;
+use view::Workdir;
+
+/// Rounds before the first that counts: caches fill, and a runtime that cannot do the case is found out.
+const WARM_UPS: usize = 2;
+
+fn main() -> ExitCode {
+    match try_main() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [hog::FLAG, bytes] => hog::run(bytes.parse()?),
+        [view::FLAG, ..] => in_view(&Args::parse(&args[1..])?),
+        _ if Args::parse(&args)?.help => {
+            println!("{}", args::USAGE);
+            Ok(())
+        }
+        _ => {
+            ensure!(rustix::process::geteuid().is_root(), "needs root: containers are made and frozen");
+            Err(view::enter(&args))
+        }
+    }
+}
+
+/// All of it, in a mount namespace of our own.
+fn in_view(args: &Args) -> Result<()> {
+    let programs = Programs::find()?;
+    let workdir = Workdir::new()?;
+    let cgroups = view::arrange_cgroups(args.cgroup2)?;
+    let runner = Runner::new(&programs.environment(workdir.path())?)?;
+    let bundles = Bundles::make(workdir.path(), &programs.runc, &programs.busybox)?;
+
+    let outcome =
+        Bench { args, programs: &programs, runner: &runner, bundles: &bundles, workdir: &workdir }.run();
+    let swept = runner.kill_leftovers().and_then(|()| view::remove_cgroups());
+    let (measured, floor) = outcome?;
+    swept?;
+
+    let pairs = measured.iter().map(|it| format!("{} {}", it.pairs(), it.case.title())).collect::<Vec<_>>();
+    let facts = facts::list(&programs, cgroups, &pairs.join(", "), &floor);
+    let figures = format!("{}\n\n{facts}", report::table(&measured));
+    println!("{figures}");
+    if args.write {
+        report::write_page(&figures)?;
+    }
+    ensure!(measured.iter().all(|it| it.has("rt")), "rt could not do every case");
+    Ok(())
+}
+
+/// All that a run works with.
+#[derive(Debug)]
+struct Bench<'a> {
+    args: &'a Args,
+    programs: &'a Programs,
+    runner: &'a Runner,
+    bundles: &'a Bundles,
+    workdir: &'a Workdir,
+}
+
+impl Bench<'_> {
+    /// Every case, and the cost of a program that does nothing.
+    fn run(&self) -> Result<(Vec<Measured>, Cost)> {
+        let nothing = [&*self.programs.busybox.to_string_lossy(), "true"];
+        self.runner.run(&nothing)?;
+        let floor = self.runner.run(&nothing)?;
+        let measured = self.args.cases.iter().map(|case| self.measure(*case)).collect::<Result<_>>()?;
+        Ok((measured, floor))
+    }
+
+    /// One case: warm-ups, then rounds in which every runtime has its turn, each round starting with another one.
+    fn measure(&self, case: Case) -> Result<Measured> {
+        let pairs = self.args.pairs.unwrap_or(case.pairs());
+        eprintln!("{} ({pairs} pairs) ...", case.title());
+        let (subjects, notes) = self.able(case)?;
+        let mut samples: Vec<_> = subjects.iter().map(|subject| (subject.runtime.name, Vec::new())).collect();
+        for round in 0..pairs {
+            for turn in 0..subjects.len() {
+                let index = (turn + round) % subjects.len();
+                samples[index].1.push(subjects[index].measure(case)?);
+            }
+        }
+        Ok(Measured { case, samples, notes })
+    }
+
+    /// Warms up, and sorts out the runtimes that cannot do the case, with the reason.
+    fn able(&self, case: Case) -> Result<(Vec<Subject<'_>>, Vec<String>)> {
+        let (mut subjects, mut notes) = (Vec::new(), Vec::new());
+        for runtime in &self.programs.runtimes {
+            let subject = Subject::new(runtime, self.runner, self.bundles, self.workdir.path());
+            let problem = if case.needs_criu() && self.programs.criu.is_none() {
+                Some("no criu (RT_CRIU, or in PATH)".to_owned())
+            } else if case.needs_criu() && !runtime.checkpoints {
+                Some(format!("{} is built without CRIU", runtime.version))
+            } else {
+                (0..WARM_UPS).find_map(|_| subject.measure(case).err()).map(|error| format!("{error:#}"))
+            };
+            self.runner.check_interrupt()?;
+            match problem {
+                None => subjects.push(subject),
+                Some(problem) => notes.push(format!("{}: no {}: {problem}", case.title(), runtime.name)),
+            }
+        }
+        Ok((subjects, notes))
+    }
+}

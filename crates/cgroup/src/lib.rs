@@ -1,0 +1,29 @@
+//! Resource control: where a container's cgroups are, what is written into them, who is in them.
+//!
+//! [`Layout`] tells how this machine mounts cgroups. [`Cgroup::locate`] decides where a container's cgroups belong;
+//! the result is a map of directories that is kept with the container's state, and that later commands open again. The
+//! order for a new container is [`Cgroup::create`], [`Cgroup::apply`], then the first process, through
+//! [`Cgroup::clone_fd`] and [`Cgroup::entry`].
+//!
+//! [`settings`] is the one place that calculates with resources, and pure; [`devices`] boils the device rules down.
+//! The drivers only write what these two say.
+
+pub mod devices;
+mod driver;
+mod entry;
+mod error;
+mod files;
+mod freezer;
+mod group;
+mod layout;
+mod processes;
+mod remove;
+pub mod settings;
+mod view;
+
+pub use entry::Entry;
+pub use error::{Error, Result};
+pub use freezer::{FREEZE_TIMEOUT, State};
+pub use group::{Cgroup, Created};
+pub use layout::{Hierarchy, Layout};
+pub use view::{View, ViewMount};

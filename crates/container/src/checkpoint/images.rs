@@ -1,0 +1,72 @@
+//! The directories of a checkpoint.
+
+use crate::error::{Error, Result, Step};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The directory of the images and, where it is another, the one for the log and CRIU's working files; both open.
+#[derive(Debug)]
+pub(crate) struct Directories {
+    images: OwnedFd,
+    work: Option<OwnedFd>,
+    /// The log's directory, for messages.
+    pub(crate) log_dir: PathBuf,
+}
+
+impl Directories {
+    /// Makes and opens the directories of a dump. Images hold all of a container's memory, so they are root's alone.
+    pub(crate) fn create(images: &Path, work: Option<&Path>) -> Result<Self> {
+        make(images, "image directory")?;
+        if let Some(work) = work {
+            make(work, "work directory")?;
+        }
+        Self::open(images, work)
+    }
+
+    /// Opens the directories of a restore.
+    pub(crate) fn of_images(images: &Path, work: Option<&Path>) -> Result<Self> {
+        if let Some(work) = work {
+            make(work, "work directory")?;
+        }
+        let opened = Self::open(images, work)?;
+        if rustix::fs::accessat(&opened.images, "inventory.img", rustix::fs::Access::READ_OK, AtFlags::empty()).is_err() {
+            return Err(Error::Request(format!(
+                "image directory {}: no inventory.img in it, so this is not a (complete) checkpoint",
+                images.display()
+            )));
+        }
+        Ok(opened)
+    }
+
+    fn open(images: &Path, work: Option<&Path>) -> Result<Self> {
+        let dir = |path: &Path, what: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).step(|| format!("{what} {}", path.display()))
+        };
+        Ok(Self {
+            images: dir(images, "image directory")?,
+            work: work.map(|path| dir(path, "work directory")).transpose()?,
+            log_dir: work.unwrap_or(images).to_owned(),
+        })
+    }
+
+    /// As CRIU takes them, with the log's name there.
+    pub(crate) fn for_criu(&self, log: &str) -> criu::Images<'_> {
+        criu::Images {
+            work_dir: self.work.as_ref().map(AsFd::as_fd),
+            log_file: Some(log.to_owned()),
+            ..criu::Images::new(self.images.as_fd())
+        }
+    }
+
+    /// The image directory.
+    pub(crate) fn images(&self) -> &OwnedFd {
+        &self.images
+    }
+}
+
+fn make(path: &Path, what: &str) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).step(|| format!("create {what} {}", path.display()))
+}

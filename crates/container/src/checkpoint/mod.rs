@@ -1,0 +1,251 @@
+//! `checkpoint`: a running container becomes a directory of images.
+//!
+//! ```text
+//!   start criu ------------------------------.  (it needs 30 to 60 ms to get ready)
+//!   plan, external resources, directories    |
+//!   VERSION                              <---'
+//!   freeze the cgroup, wait for the kernel's word      --+
+//!   DUMP: CRIU finds it frozen and skips its polling     | frozen time
+//!   kill, or thaw                                      --+
+//!   remove cgroup and record
+//! ```
+
+pub(crate) mod descriptors;
+pub(crate) mod external;
+pub(crate) mod files;
+pub(crate) mod images;
+mod sockets;
+
+use crate::error::{Error, Result};
+use crate::ops::{destroy, status};
+use crate::status::Status;
+use crate::store::{Entry, Pending, Record, Store};
+use criu::{AfterDump, CgroupMode, Dump, NetworkLock, Session};
+use images::Directories;
+use serde::Serialize;
+use spec::oci::LinuxNamespaceType as Ns;
+use spec::{Config, Id};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The name of CRIU's log of a dump, in the work directory.
+pub const DUMP_LOG: &str = "dump.log";
+
+/// What CRIU may find in a container and how it is to treat it: the options that a dump and a restore have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowances {
+    /// Established TCP connections.
+    pub tcp_established: bool,
+    /// Unix sockets connected to the outside.
+    pub ext_unix_sk: bool,
+    /// A session or terminal of the outside.
+    pub shell_job: bool,
+    /// File locks.
+    pub file_locks: bool,
+    /// What to do about cgroups; None chooses by what the container has.
+    pub cgroups: Option<CgroupMode>,
+}
+
+/// What becomes of the container when it is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It is gone: the images are all that is left of it.
+    Remove,
+    /// It runs on (or stays paused).
+    LeaveRunning,
+}
+
+/// A request to checkpoint a container.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The container.
+    pub id: Id,
+    /// Where the images go.
+    pub images: PathBuf,
+    /// Where the log and working files go, if not with the images.
+    pub work: Option<PathBuf>,
+    /// What becomes of it.
+    pub after: After,
+    /// What CRIU may find.
+    pub allow: Allowances,
+    /// The criu program.
+    pub criu: PathBuf,
+}
+
+/// What came of a checkpoint.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Outcome {
+    /// From the freeze request to the moment the processes run on or are dead, in microseconds; 0 for a container that was
+    /// paused before.
+    pub frozen_us: u64,
+    /// From the request to CRIU's last word, in microseconds.
+    pub dump_us: u64,
+    /// All of the operation, in microseconds.
+    pub total_us: u64,
+    /// What CRIU counted; none when it wrote no statistics.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub criu: Option<Counted>,
+}
+
+/// CRIU's own numbers of a dump (`stats-dump`).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counted {
+    /// How long freezing took, in microseconds.
+    pub criu_freezing_us: u64,
+    /// How long the tasks stood still by CRIU's own clock, in microseconds.
+    pub criu_frozen_us: u64,
+    /// How long memory was read, in microseconds.
+    pub memory_dump_us: u64,
+    /// How long memory was written, in microseconds.
+    pub memory_write_us: u64,
+    /// Pages that were looked at.
+    pub pages_scanned: u64,
+    /// Pages that were written.
+    pub pages_written: u64,
+}
+
+/// Checkpoints a container.
+pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
+    let started = Instant::now();
+    let (entry, record) = store.lock(&request.id)?;
+    let state = status(&entry, &record)?;
+    let (Status::Running | Status::Paused, Some(init)) = (state, record.init) else {
+        return Err(Error::Status { what: "container cannot be checkpointed", id: request.id.to_string(), status: state });
+    };
+    let session = criu::Launch::new(request.criu.clone()).start()?;
+    let config = entry.config()?;
+    let dirs = Directories::create(&request.images, request.work.as_deref())?;
+    let plan = crate::tree::plan(&entry, &record, &config)?;
+    let external = external::for_dump(&plan, &config.namespaces()?, init.pid)?;
+    let dump = dump_request(request, &record, &config, init.pid, external, &dirs)?;
+    let mut frozen = Frozen { entry: &entry, record: record.clone(), was_paused: state == Status::Paused, since: None };
+    let (dump_time, stats) = frozen.dump(session, dump, &dirs)?;
+    descriptors::write(dirs.images().as_fd(), &record.stdio)?;
+    let frozen_time = frozen.end(request.after)?;
+    drop(frozen);
+    if request.after == After::Remove {
+        destroy(entry, &record, Some(&config))?;
+    }
+    Ok(Outcome {
+        frozen_us: micros(frozen_time),
+        dump_us: micros(dump_time),
+        total_us: micros(started.elapsed()),
+        criu: stats.map(counted),
+    })
+}
+
+/// The request to CRIU. RPC booleans that nobody asked for stay unset, so that the administrator's configuration holds.
+fn dump_request<'a>(
+    request: &Checkpoint,
+    record: &Record,
+    config: &Config,
+    init: i32,
+    external: Vec<String>,
+    dirs: &'a Directories,
+) -> Result<Dump<'a>> {
+    let allow = request.allow;
+    Ok(Dump {
+        root: Some(record.rootfs.display().to_string()),
+        after: if request.after == After::LeaveRunning { AfterDump::Run } else { AfterDump::Kill },
+        freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
+        external,
+        ext_unix_sk: allow.ext_unix_sk,
+        shell_job: allow.shell_job,
+        file_locks: allow.file_locks,
+        orphan_pts_master: true,
+        tcp: criu::Tcp { established: allow.tcp_established, ..Default::default() },
+        cgroups: criu::Cgroups { mode: Some(cgroup_mode(allow.cgroups, config)?), ..Default::default() },
+        ..Dump::new(init, dirs.for_criu(DUMP_LOG))
+    })
+}
+
+/// What CRIU is to do about cgroups, unless the caller said it: nothing, since `rt` itself puts the container into its cgroup
+/// and sets its limits from the bundle. A cgroup namespace is the exception: CRIU restores it with the cgroups only
+/// (CRIU(4.2), issue 3139).
+pub(crate) fn cgroup_mode(asked: Option<CgroupMode>, config: &Config) -> Result<CgroupMode> {
+    let private = config.namespaces()?.is_private(Ns::Cgroup);
+    Ok(asked.unwrap_or(if private { CgroupMode::Soft } else { CgroupMode::Ignore }))
+}
+
+/// A container that is held still; dropped, it runs on as before.
+struct Frozen<'a> {
+    entry: &'a Entry,
+    record: Record,
+    was_paused: bool,
+    since: Option<Instant>,
+}
+
+impl Frozen<'_> {
+    /// Freezes and dumps.
+    fn dump(
+        &mut self,
+        mut session: Session,
+        mut dump: Dump<'_>,
+        dirs: &Directories,
+    ) -> Result<(Duration, Option<criu::stats::DumpStats>)> {
+        // Waits until criu is ready, so that the container need not stand still for that.
+        let version = session.version()?;
+        log::debug!("criu {version} is ready");
+        self.freeze()?;
+        if !sockets::has_connections(dump.pid) && version >= criu::Version::new(3, 19, 0) {
+            dump.network_lock = Some(NetworkLock::Skip);
+        }
+        let mut listener = files::Outside::new(&self.record);
+        let outcome = session.dump(&dump, &mut listener)?;
+        listener.names.write(dirs.images().as_fd())?;
+        Ok((outcome.timeline.total, outcome.stats))
+    }
+
+    fn freeze(&mut self) -> Result<()> {
+        if self.was_paused {
+            return Ok(());
+        }
+        // Written down first: were this process killed, the next command would thaw.
+        self.record.pending = Some(Pending::Freeze);
+        self.entry.save(&self.record)?;
+        self.since = Some(Instant::now());
+        Ok(self.record.cgroup.freeze()?)
+    }
+
+    /// Lets it run on, or its killed processes end.
+    fn end(&mut self, after: After) -> Result<Duration> {
+        let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
+        self.record.cgroup.thaw()?;
+        let still = since.elapsed();
+        if after == After::LeaveRunning {
+            self.forget()?;
+        }
+        Ok(still)
+    }
+
+    fn forget(&mut self) -> Result<()> {
+        self.record.pending = None;
+        self.entry.save(&self.record)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        if self.since.take().is_some()
+            && let Err(e) = self.record.cgroup.thaw().map_err(Error::from).and_then(|()| self.forget())
+        {
+            log::warn!("{}: {e}", self.entry.id);
+        }
+    }
+}
+
+fn counted(stats: criu::stats::DumpStats) -> Counted {
+    Counted {
+        criu_freezing_us: micros(stats.freezing),
+        criu_frozen_us: micros(stats.frozen),
+        memory_dump_us: micros(stats.memory_dump),
+        memory_write_us: micros(stats.memory_write),
+        pages_scanned: stats.pages_scanned,
+        pages_written: stats.pages_written,
+    }
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

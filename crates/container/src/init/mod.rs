@@ -1,0 +1,194 @@
+//! The container's side of a start: what the new process does from the clone to the user's program.
+//!
+//! The process is a copy of `rt` ([`sys::process::fork`]), so it starts with all that its parent has checked and opened, and needs
+//! no second format to be told by. What it does is a list of steps, each of which either works or ends the process
+//! with a one-line reason that the parent prints as its own. [`launch::wire`](crate::launch) shows when who waits for whom.
+
+pub(crate) mod confine;
+pub(crate) mod failure;
+mod identity;
+pub(crate) mod program;
+
+pub(crate) use identity::become_root;
+
+use crate::console::Pty;
+use crate::hooks;
+use crate::launch::wire::{self, Report};
+use failure::{During, Failure, Result};
+use program::Program;
+use rustix::process::Signal;
+use rustix::thread::LinkNameSpaceType;
+use spec::{Config, HookKind, Process};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use sys::process::Namespaces;
+
+/// Who says that the user's program may start.
+#[derive(Debug)]
+pub(crate) enum StartSignal {
+    /// The parent, over the wire (`run`).
+    Parent,
+    /// Whoever connects to `start.sock` (`create`, then `start`); the connection also carries the reason when it fails.
+    Socket(OwnedFd),
+}
+
+/// All that the init process needs.
+#[derive(Debug)]
+pub(crate) struct Init<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) process: &'a Process,
+    pub(crate) rootfs: &'a rootfs::Plan,
+    /// The namespaces that the clone made.
+    pub(crate) new: Namespaces,
+    /// The namespaces to join, opened on the host.
+    pub(crate) joined: Vec<OwnedFd>,
+    /// The doors of the container's cgroup.
+    pub(crate) cgroup: cgroup::Entry,
+    /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
+    pub(crate) unshare_cgroup: bool,
+    pub(crate) start: StartSignal,
+    /// Where the terminal's master goes.
+    pub(crate) console: Option<OwnedFd>,
+    /// The name of the new session keyring.
+    pub(crate) keyring: Option<CString>,
+    /// How many descriptors from 3 on the program inherits.
+    pub(crate) preserve_fds: u32,
+    pub(crate) no_pivot: bool,
+    /// The state that hooks read, with this process' id still missing.
+    pub(crate) hook_state: crate::state::HookState,
+}
+
+impl Init<'_> {
+    /// Runs in the new process, and ends it when anything fails.
+    pub(crate) fn run(self, wire: &OwnedFd) -> ! {
+        let failure = match self.prepare(wire) {
+            Err(failure) => failure,
+            Ok(program) => match self.start(wire, &program) {
+                Ok(()) | Err(None) => sys::process::exit_now(1),
+                Err(Some(failure)) => failure,
+            },
+        };
+        fail(wire, failure)
+    }
+
+    /// Everything that can be done before the start.
+    fn prepare(&self, wire: &OwnedFd) -> Result<Program> {
+        guard()?;
+        self.cgroup.enter().during("enter the container's cgroup")?;
+        if self.new.contains(Namespaces::USER) {
+            wait_go(wire)?;
+            become_root()?;
+        }
+        for namespace in &self.joined {
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), None::<LinkNameSpaceType>).during("setns")?;
+        }
+        if self.unshare_cgroup {
+            sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
+        }
+        identity::apply(self.config, self.new, self.keyring.as_deref())?;
+        let rootfs = rootfs::Rootfs::prepare(self.rootfs).map_err(|e| Failure::new(e.to_string()))?;
+        self.hooks(wire)?;
+        self.enter(rootfs)?;
+        confine::rlimits(&self.process.rlimits)?;
+        take_on(self.process, self.preserve_fds)?;
+        let program = Program::find(self.process)?;
+        rustix::process::set_parent_process_death_signal(None).during("prctl(PR_SET_PDEATHSIG)")?;
+        wire::report(wire, &Report::Ready);
+        Ok(program)
+    }
+
+    /// The hooks that want the container's mounts and the host's: the runtime's own, run by the parent, then createContainer.
+    fn hooks(&self, wire: &OwnedFd) -> Result<()> {
+        if !hooks::any(self.config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer]) {
+            return Ok(());
+        }
+        wire::report(wire, &Report::Namespaces);
+        wait_go(wire)?;
+        hooks::run(self.config, HookKind::CreateContainer, &self.hook_state.json("creating", 0))
+            .map_err(|e| Failure::new(e.to_string()))
+    }
+
+    /// Leaves the host's file tree behind.
+    fn enter(&self, rootfs: rootfs::Rootfs<'_>) -> Result<()> {
+        rootfs.pivot(self.no_pivot).map_err(|e| Failure::new(e.to_string()))?;
+        if let Some(socket) = &self.console {
+            let pty = Pty::open(self.process.console_size).during("allocate a terminal")?;
+            rootfs.bind_console(&pty.slave).map_err(|e| Failure::new(e.to_string()))?;
+            pty.send(socket).during("send the terminal over the console socket")?;
+            pty.become_stdio().during("make the terminal this session's")?;
+        }
+        let cwd = rootfs.make_cwd(&self.process.cwd).map_err(|e| Failure::new(e.to_string()))?;
+        drop(cwd);
+        rootfs.finish().map_err(|e| Failure::new(e.to_string()))
+    }
+
+    /// Waits for the start and becomes the user's program. `Err(None)`: nobody is there any more to start it.
+    fn start(&self, wire: &OwnedFd, program: &Program) -> std::result::Result<(), Option<Failure>> {
+        let connection = match &self.start {
+            StartSignal::Parent => {
+                if !wire::await_go(wire).unwrap_or(false) {
+                    return Err(None);
+                }
+                None
+            }
+            StartSignal::Socket(listener) => {
+                Some(rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC).during("accept").map_err(Some)?)
+            }
+        };
+        let failure = match hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", 1)) {
+            Ok(()) => program.exec(),
+            Err(e) => Failure::new(e.to_string()),
+        };
+        match connection {
+            None => Err(Some(failure)),
+            Some(connection) => fail(&connection, failure),
+        }
+    }
+}
+
+/// The last word of a process that cannot go on.
+pub(crate) fn fail(wire: &OwnedFd, failure: Failure) -> ! {
+    let code = failure.exit_code;
+    wire::report(wire, &Report::Failed { message: failure.message, exit_code: code });
+    sys::process::exit_now(code)
+}
+
+/// Makes sure that this process dies with its parent while it is half made, and that the container cannot look into it:
+/// it still holds the host's descriptors (CVE-2016-9962).
+pub(crate) fn guard() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during("prctl(PR_SET_PDEATHSIG)")?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).during("prctl(PR_SET_DUMPABLE)")?;
+    sys::signal::reset_all().during("reset signals")?;
+    match rustix::process::setsid() {
+        // Already the leader of a session, as the first process of a pid namespace is not, but an exec'ed one may be.
+        Ok(_) | Err(rustix::io::Errno::PERM) => Ok(()),
+        Err(e) => Err(e).during("setsid"),
+    }
+}
+
+/// Waits for the parent; one that has ended takes this process along.
+pub(crate) fn wait_go(wire: &OwnedFd) -> Result<()> {
+    match wire::await_go(wire) {
+        Ok(true) => Ok(()),
+        Ok(false) => sys::process::exit_now(1),
+        Err(e) => Err(Failure::new(e.to_string())),
+    }
+}
+
+/// What init and exec have in common, last: the process' place, ids and rights.
+pub(crate) fn take_on(process: &Process, preserve_fds: u32) -> Result<()> {
+    confine::own_stdio(process.user.uid);
+    if process.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).during("prctl(PR_SET_NO_NEW_PRIVS)")?;
+    }
+    // Once as root, who may enter any directory of the container, and once more as the user, who may enter his own only.
+    let as_root = rustix::process::chdir(&process.cwd);
+    confine::become_user(process)?;
+    if as_root.is_err() {
+        rustix::process::chdir(&process.cwd)
+            .map_err(|e| Failure::new(format!("chdir to cwd ({:?}) set in config.json failed: {}", process.cwd, sys::strerror(e.raw_os_error()))))?;
+    }
+    identity::verify_cwd()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.user.umask.unwrap_or(0o022)));
+    sys::process::close_on_exec_from(3 + preserve_fds).during("mark descriptors close-on-exec")
+}

@@ -1,0 +1,221 @@
+//! The parent's side of a start: from a checked bundle to an init process that waits for its start.
+
+pub(crate) mod wire;
+
+use crate::console;
+use crate::error::{Error, Result, Step};
+use crate::hooks;
+use crate::init::{Init, StartSignal};
+use crate::state::HookState;
+use crate::store::{self, Entry, Record};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spec::oci::LinuxNamespaceType as Ns;
+use spec::{Bundle, HookKind, Process};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use sys::process::{Child, Forked, Namespaces};
+use wire::Report;
+
+/// The name of the socket that a created container waits on.
+pub(crate) const START_SOCKET: &str = "start.sock";
+
+/// Where a container's terminal goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// There is none: stdio is the caller's.
+    None,
+    /// To whoever listens on this socket.
+    Socket(std::path::PathBuf),
+    /// To this process, which shows it on its own.
+    Relay,
+}
+
+/// How an init process is to be started, besides what the bundle says.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) terminal: Terminal,
+    /// Whether to wait on `start.sock`; else the parent starts it.
+    pub(crate) wait_for_start: bool,
+    pub(crate) no_pivot: bool,
+    pub(crate) new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+}
+
+/// An init process that is ready to start.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) child: Child,
+    pub(crate) wire: OwnedFd,
+    /// The terminal's master, for [`Terminal::Relay`].
+    pub(crate) master: Option<OwnedFd>,
+}
+
+impl Launched {
+    /// Starts the user's program and waits until it runs; its failure to is an error here.
+    pub(crate) fn start(&self) -> Result<()> {
+        wire::go(&self.wire)?;
+        match wire::next_report(&self.wire)? {
+            None => Ok(()),
+            Some(other) => Err(Error::Request(format!("the init process reported {other:?} at its start"))),
+        }
+    }
+}
+
+/// Makes the init process of a container whose cgroup stands, with its limits set; keeps the record up to date.
+pub(crate) fn launch(
+    entry: &Entry,
+    record: &mut Record,
+    bundle: &Bundle,
+    process: &Process,
+    options: &Options,
+) -> Result<Launched> {
+    let namespaces = bundle.config.namespaces()?;
+    let all_new = namespaces.new.iter().fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
+    let hook_state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
+    let plan = crate::tree::plan(entry, record, &bundle.config)?;
+    let (console, master_side) = console_ends(&options.terminal)?;
+    let clone_dir = record.cgroup.clone_fd()?;
+    let init = Init {
+        config: &bundle.config,
+        process,
+        rootfs: &plan,
+        new: all_new.without(Namespaces::CGROUP),
+        joined: open_joined(&namespaces)?,
+        cgroup: record.cgroup.entry(clone_dir.is_some())?,
+        unshare_cgroup: all_new.contains(Namespaces::CGROUP),
+        start: if options.wait_for_start { StartSignal::Socket(listen(entry)?) } else { StartSignal::Parent },
+        console,
+        keyring: options.new_keyring.then(|| CString::new(format!("_ses.{}", entry.id)).unwrap_or_default()),
+        preserve_fds: options.preserve_fds,
+        no_pivot: options.no_pivot,
+        hook_state: hook_state.clone(),
+    };
+    let (ours, theirs) = sys::seqpacket::pair()?;
+    let child = with_pid_namespace(&namespaces, || {
+        match sys::process::fork(init.new, clone_dir.as_ref().map(AsFd::as_fd))? {
+            Forked::Parent(child) => Ok(child),
+            Forked::Child => init.run(&theirs),
+        }
+    })?;
+    drop(theirs);
+    let killed_on_error = KillOnDrop(Some(&child));
+    record.init = Some(identify(&child)?);
+    entry.save(record)?;
+    supervise(&ours, &child, bundle, all_new, &hook_state)?;
+    let master = master_side.map(console::receive).transpose()?;
+    killed_on_error.forgive();
+    Ok(Launched { child, wire: ours, master })
+}
+
+/// The parent's half of the exchange in [`wire`].
+fn supervise(
+    wire: &OwnedFd,
+    child: &Child,
+    bundle: &Bundle,
+    new: Namespaces,
+    hook_state: &HookState,
+) -> Result<()> {
+    let config = &bundle.config;
+    if new.contains(Namespaces::USER) {
+        write_id_maps(child, config)?;
+        wire::go(wire)?;
+    }
+    if hooks::any(config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer]) {
+        wire::expect(wire, &Report::Namespaces)?;
+        let state = hook_state.json("creating", child.pid.as_raw_pid());
+        hooks::run(config, HookKind::Prestart, &state)?;
+        hooks::run(config, HookKind::CreateRuntime, &state)?;
+        wire::go(wire)?;
+    }
+    wire::expect(wire, &Report::Ready)
+}
+
+/// The bit of a kind of namespace: the spec library's numbers are the kernel's.
+pub(crate) fn flag(kind: Ns) -> Namespaces {
+    Namespaces(kind as u64)
+}
+
+/// Opens the namespaces that are joined by path; the pid namespace is entered by forking instead.
+fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<OwnedFd>> {
+    namespaces.joined.iter().filter(|(kind, _)| *kind != Ns::Pid).map(|(kind, path)| open_namespace(*kind, path)).collect()
+}
+
+pub(crate) fn open_namespace(kind: Ns, path: &Path) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step(|| format!("linux.namespaces: {kind} namespace path {}", path.display()))
+}
+
+/// Runs `make` so that the process it forks is born in the pid namespace which the bundle joins, if it joins one.
+fn with_pid_namespace<T>(namespaces: &spec::Namespaces, make: impl FnOnce() -> sys::Result<T>) -> Result<T> {
+    let Some(path) = namespaces.path(Ns::Pid) else { return Ok(make()?) };
+    let own = open_namespace(Ns::Pid, Path::new("/proc/self/ns/pid"))?;
+    let enter = |fd: &OwnedFd| {
+        rustix::thread::move_into_link_name_space(fd.as_fd(), Some(rustix::thread::LinkNameSpaceType::ProcessID))
+            .step(|| format!("setns to pid namespace {}", path.display()))
+    };
+    enter(&open_namespace(Ns::Pid, path)?)?;
+    let made = make();
+    enter(&own)?;
+    Ok(made?)
+}
+
+fn listen(entry: &Entry) -> Result<OwnedFd> {
+    let step = || format!("listen on {}", entry.path.join(START_SOCKET).display());
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).step(step)?;
+    let address = SocketAddrUnix::new(entry.short_path(START_SOCKET)).step(step)?;
+    rustix::net::bind(&socket, &address).step(step)?;
+    rustix::net::listen(&socket, 1).step(step)?;
+    Ok(socket)
+}
+
+/// The end of the console socket that init sends the master to, and ours when we are the receiver.
+pub(crate) fn console_ends(terminal: &Terminal) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    Ok(match terminal {
+        Terminal::None => (None, None),
+        Terminal::Socket(path) => (Some(console::connect(path)?), None),
+        Terminal::Relay => {
+            let (theirs, ours) = sys::seqpacket::pair()?;
+            (Some(theirs), Some(ours))
+        }
+    })
+}
+
+fn identify(child: &Child) -> Result<store::Init> {
+    let stat = sys::proc::stat(child.pid)?.ok_or_else(|| Error::Init { message: "the init process is gone".into(), exit_code: 1 })?;
+    Ok(store::Init { pid: child.pid.as_raw_pid(), start_time: stat.start_time })
+}
+
+/// Maps the ids of a new user namespace (user_namespaces(7)): both maps are written once, by the parent, who has the rights.
+fn write_id_maps(child: &Child, config: &spec::Config) -> Result<()> {
+    let Some(linux) = config.linux() else { return Ok(()) };
+    for (file, mappings) in [("uid_map", linux.uid_mappings()), ("gid_map", linux.gid_mappings())] {
+        let lines: Vec<String> = mappings
+            .iter()
+            .flatten()
+            .map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size()))
+            .collect();
+        let path = format!("/proc/{}/{file}", child.pid);
+        std::fs::write(&path, lines.concat()).step(|| format!("write {:?} to {path}", lines.concat()))?;
+    }
+    Ok(())
+}
+
+/// Ends and reaps a child unless all went well.
+pub(crate) struct KillOnDrop<'a>(pub(crate) Option<&'a Child>);
+
+impl KillOnDrop<'_> {
+    pub(crate) fn forgive(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(child) = self.0 {
+            let _ = sys::process::signal(child.pidfd.as_fd(), rustix::process::Signal::KILL.as_raw());
+            let _ = sys::process::wait(child.pid);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a container's init process and its parent say to each other while it is being set up.
+//!
+//! ```text
+//!   parent                                     init (the child)
+//!   ------                                     ----------------
+//!   cgroup: make, limit
+//!   clone3                                     enters the cgroup by itself
+//!   write id maps      -- Go -->               (only with a new user namespace) becomes root in it
+//!                                              unshares, joins, mounts, devices
+//!                      <-- Namespaces --       (only with hooks) everything is mounted, nothing is pivoted
+//!   prestart, createRuntime hooks
+//!                      -- Go -->               createContainer hooks
+//!                                              pivot, terminal, credentials ...
+//!                      <-- Ready --            nothing is left but to start
+//!   record, pid-file
+//!                      -- Go -->               (run; a created container waits on start.sock instead)
+//!                      <-- end of stream --    execve closed the socket: the user's program runs
+//! ```
+//!
+//! At any point init may say `Failed` instead, and ends; or the parent may end, which init sees as the end of the stream.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::os::fd::AsFd;
+
+/// What init tells its parent.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The namespaces and mounts exist; hooks may look at them.
+    Namespaces,
+    /// All is done but the start.
+    Ready,
+    /// A step failed.
+    Failed {
+        /// The step and its error in one line.
+        message: String,
+        /// For the command line: 126, 127 or 1.
+        exit_code: i32,
+    },
+}
+
+/// Sends a report. The receiver may be gone: whoever needs it to be there learns from [`await_go`].
+pub(crate) fn report(socket: impl AsFd, report: &Report) {
+    if let Ok(json) = serde_json::to_vec(report) {
+        let _ = sys::seqpacket::send(socket, &json, &[]);
+    }
+}
+
+/// Lets init go on.
+pub(crate) fn go(socket: impl AsFd) -> sys::Result<()> {
+    match sys::seqpacket::send(socket, b"go", &[]) {
+        // It has ended; its last report says why.
+        Err(e) if e.is(libc_epipe()) => Ok(()),
+        other => other,
+    }
+}
+
+fn libc_epipe() -> i32 {
+    rustix::io::Errno::PIPE.raw_os_error()
+}
+
+/// Waits until the parent says to go on; false when the parent has ended.
+pub(crate) fn await_go(socket: impl AsFd) -> sys::Result<bool> {
+    Ok(sys::seqpacket::receive(socket)?.is_some())
+}
+
+/// The next report; None at the end of the stream.
+pub(crate) fn next_report(socket: impl AsFd) -> Result<Option<Report>> {
+    let Some(message) = sys::seqpacket::receive(socket)? else { return Ok(None) };
+    match serde_json::from_slice(&message.data) {
+        Ok(Report::Failed { message, exit_code }) => Err(Error::Init { message, exit_code }),
+        Ok(report) => Ok(Some(report)),
+        Err(e) => Err(Error::Request(format!("unreadable report of the init process: {e}"))),
+    }
+}
+
+/// Waits for one certain report.
+pub(crate) fn expect(socket: impl AsFd, wanted: &Report) -> Result<()> {
+    match next_report(socket)? {
+        Some(report) if report == *wanted => Ok(()),
+        Some(other) => Err(Error::Request(format!("the init process reported {other:?} instead of {wanted:?}"))),
+        None => Err(Error::Init { message: "the init process ended without a word".into(), exit_code: 1 }),
+    }
+}

@@ -1,0 +1,245 @@
+//! `create` and `run`.
+
+use super::foreground;
+use crate::error::{Error, Result, Step};
+use crate::hooks;
+use crate::launch::{self, Launched, Options, Terminal};
+use crate::state::HookState;
+use crate::store::{Entry, Pending, Record, Store, VERSION};
+use cgroup::{Cgroup, Layout};
+use spec::{Bundle, HookKind, Id, Process};
+use std::path::{Path, PathBuf};
+use sys::process::Exit;
+
+/// A request to make a container.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Its id.
+    pub id: Id,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// Who receives the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Where init's process id is to be written.
+    pub pid_file: Option<PathBuf>,
+    /// Move the root instead of pivoting to it: for a root on a ramdisk.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the container inherits.
+    pub preserve_fds: u32,
+}
+
+/// A request to make a container and start it at once.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What to make.
+    pub create: Create,
+    /// Return when it runs, instead of when it has ended.
+    pub detach: bool,
+    /// Do not delete it when it has ended.
+    pub keep: bool,
+    /// Do not adopt the orphans of the container.
+    pub no_subreaper: bool,
+}
+
+/// Makes a container, which then waits for [`start`](super::start).
+pub fn create(store: &Store, request: &Create) -> Result<()> {
+    let bundle = Bundle::load(&request.bundle)?;
+    let process = bundle.config.process()?;
+    let terminal = terminal(process.terminal, request.console_socket.as_deref(), true)?;
+    let made = make(store, request, &bundle, &process, terminal, true)?;
+    let pid = made.launched.child.pid.as_raw_pid();
+    finish(made.container, request.pid_file.as_deref(), pid).map(drop)
+}
+
+/// Makes and starts a container. In the foreground the outcome is how its init ended; detached, None.
+pub fn run(store: &Store, request: &Run) -> Result<Option<Exit>> {
+    let bundle = Bundle::load(&request.create.bundle)?;
+    let process = bundle.config.process()?;
+    let terminal = terminal(process.terminal, request.create.console_socket.as_deref(), request.detach)?;
+    let attended = if request.detach { None } else { Some(foreground::prepare(request.no_subreaper)?) };
+    let made = make(store, &request.create, &bundle, &process, terminal, false)?;
+    made.launched.start()?;
+    let pid = made.launched.child.pid.as_raw_pid();
+    let (entry, record) = finish(made.container, request.create.pid_file.as_deref(), pid)?;
+    let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
+    if let Err(e) = hooks::run(&bundle.config, HookKind::Poststart, &state.json("running", pid)) {
+        super::destroy(entry, &record, Some(&bundle.config))?;
+        return Err(e);
+    }
+    let Some(signals) = attended else { return Ok(None) };
+    entry.unlock()?;
+    let exit = super::attend(&made.launched.child, made.launched.master, &signals)?;
+    if !request.keep {
+        super::destroy_unless_gone(store, &entry.id, &bundle.config)?;
+    }
+    Ok(Some(exit))
+}
+
+struct Made {
+    container: Unfinished,
+    launched: Launched,
+}
+
+fn make(
+    store: &Store,
+    request: &Create,
+    bundle: &Bundle,
+    process: &Process,
+    terminal: Terminal,
+    wait_for_start: bool,
+) -> Result<Made> {
+    let layout = Layout::detect()?;
+    let path = bundle.config.linux().and_then(|l| l.cgroups_path().as_deref());
+    let cgroup = Cgroup::locate(&layout, path, request.id.as_str())?;
+    let mut container = Unfinished::begin(store, &request.id, bundle, cgroup)?;
+    container.make_cgroup(bundle)?;
+    let options = Options {
+        terminal,
+        wait_for_start,
+        no_pivot: request.no_pivot,
+        new_keyring: !request.no_new_keyring,
+        preserve_fds: request.preserve_fds,
+    };
+    let (entry, record) = container.parts();
+    let launched = launch::launch(entry, record, bundle, process, &options)?;
+    Ok(Made { container, launched })
+}
+
+fn finish(container: Unfinished, pid_file: Option<&Path>, pid: i32) -> Result<(Entry, Record)> {
+    if let Some(path) = pid_file {
+        write_pid_file(path, pid)?;
+    }
+    container.commit()
+}
+
+/// Which terminal there is to be, by runc's rules for the socket.
+pub(crate) fn terminal(wanted: bool, socket: Option<&Path>, detached: bool) -> Result<Terminal> {
+    match (wanted, socket, detached) {
+        (true, Some(path), true) => Ok(Terminal::Socket(path.to_owned())),
+        (true, None, true) => {
+            Err(Error::Request("cannot allocate tty if rt will detach without setting console socket (pass --console-socket)".into()))
+        }
+        (true, None, false) => Ok(Terminal::Relay),
+        (false, None, _) => Ok(Terminal::None),
+        (_, Some(_), false) | (false, Some(_), true) => {
+            Err(Error::Request("cannot use console socket if rt will not detach or allocate tty".into()))
+        }
+    }
+}
+
+/// A container that is being made: dropped before [`commit`](Self::commit), all that was made of it is taken back.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    parts: Option<(Entry, Record)>,
+}
+
+impl Unfinished {
+    /// Writes down what is going to be made, before anything is.
+    pub(crate) fn begin(store: &Store, id: &Id, bundle: &Bundle, cgroup: Cgroup) -> Result<Self> {
+        let record = Record {
+            version: VERSION,
+            bundle: bundle.dir.clone(),
+            rootfs: bundle.rootfs.clone(),
+            created: now(),
+            owner: rustix::process::getuid().as_raw(),
+            cgroup,
+            init: None,
+            pending: Some(Pending::Creation),
+            stdio: stdio_links("self"),
+        };
+        let entry = store.create(id, &record, &bundle.config.bytes)?;
+        Ok(Self { parts: Some((entry, record)) })
+    }
+
+    /// Makes the cgroup, with the limits that the bundle asks for; a cgroup that is somebody else's is left alone.
+    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle) -> Result<()> {
+        let (entry, record) = self.parts();
+        if let Err(e) = record.cgroup.create() {
+            // Not ours: it must outlive the undo.
+            let entry = self.parts.take().map(|(entry, _)| entry);
+            return entry.map_or(Ok(()), Entry::remove).and(Err(e.into()));
+        }
+        log::debug!("{}: cgroup made", entry.id);
+        let resources = bundle.config.linux().and_then(|l| l.resources().clone()).unwrap_or_default();
+        Ok(record.cgroup.apply(&resources)?)
+    }
+
+    /// The directory and the record.
+    pub(crate) fn parts(&mut self) -> (&Entry, &mut Record) {
+        match &mut self.parts {
+            Some((entry, record)) => (entry, record),
+            None => unreachable!("taken only when this is dropped or consumed"),
+        }
+    }
+
+    /// All is made: from now on it is a container.
+    pub(crate) fn commit(mut self) -> Result<(Entry, Record)> {
+        let (entry, record) = self.parts();
+        record.pending = None;
+        entry.save(record)?;
+        match self.parts.take() {
+            Some(parts) => Ok(parts),
+            None => unreachable!("set above"),
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some((entry, record)) = self.parts.take() else { return };
+        log::debug!("{}: taking back what was made", entry.id);
+        if let Err(e) = super::destroy_processes(&record).and_then(|()| Ok(record.cgroup.remove()?)).and_then(|()| entry.remove()) {
+            log::warn!("undo: {e}");
+        }
+    }
+}
+
+/// Writes a pid-file so that a reader never finds it half written.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let step = || format!("write pid-file {}", path.display());
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    std::fs::write(&temporary, pid.to_string()).step(step)?;
+    std::fs::rename(&temporary, path).step(step)
+}
+
+/// This moment in RFC 3339, UTC, with nanoseconds.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string()
+}
+
+/// Where a process' stdin, stdout and stderr lead ("/dev/null", "pipe:[4711]"). `process` is a pid or `self`.
+pub(crate) fn stdio_links(process: &str) -> [String; 3] {
+    let link = |fd| std::fs::read_link(format!("/proc/{process}/fd/{fd}")).map(|l| l.to_string_lossy().into_owned());
+    [0, 1, 2].map(|fd| link(fd).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_needs_a_socket_just_when_detached() {
+        let socket = Path::new("/s");
+        assert_eq!(terminal(true, Some(socket), true).unwrap(), Terminal::Socket(socket.into()));
+        assert_eq!(terminal(true, None, false).unwrap(), Terminal::Relay);
+        assert_eq!(terminal(false, None, true).unwrap(), Terminal::None);
+        for (wanted, socket, detached) in
+            [(true, None, true), (false, Some(socket), true), (false, Some(socket), false), (true, Some(socket), false)]
+        {
+            assert!(terminal(wanted, socket, detached).is_err());
+        }
+    }
+
+    #[test]
+    fn a_pid_file_appears_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        write_pid_file(&path, 42).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "42");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(write_pid_file(Path::new("/no/such/dir/pid"), 1).unwrap_err().to_string().contains("write pid-file /no/such/dir/pid"));
+    }
+}

@@ -1,0 +1,92 @@
+//! `delete`, and the end of a container wherever else it comes.
+
+use super::{init_pidfd, is_alive, status};
+use crate::error::{Error, Result};
+use crate::hooks;
+use crate::state::HookState;
+use crate::status::Status;
+use crate::store::{Entry, Record, Store};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
+use spec::{Config, HookKind, Id};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// How long a killed process may take to end before it is an error, in seconds.
+const END_TIMEOUT: i64 = 10;
+
+/// Deletes a container that has ended, or with `force` ends it first; then one that does not exist is no error.
+pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
+    let (entry, record) = match store.lock(id) {
+        Err(Error::NotFound(_)) if force => return Ok(()),
+        Err(Error::Record { path, reason }) if force => {
+            log::warn!("{path}: {reason}");
+            return remove_unreadable(store, id);
+        }
+        other => other?,
+    };
+    match status(&entry, &record)? {
+        Status::Stopped => {}
+        // A container that was never started has nothing to lose; runc lets it go, too.
+        Status::Created => {}
+        _ if force => {}
+        status => {
+            return Err(Error::Status { what: "cannot delete container that is not stopped", id: id.to_string(), status });
+        }
+    }
+    let config = entry.config().ok();
+    destroy(entry, &record, config.as_ref())
+}
+
+/// Forgets a container whose record is of no use. What it may have left running cannot be known any more.
+fn remove_unreadable(store: &Store, id: &Id) -> Result<()> {
+    use crate::error::Step;
+    let path = store.root().join(id);
+    std::fs::remove_dir_all(&path).step(|| format!("remove {}", path.display()))
+}
+
+/// Ends a container's processes, removes its cgroup and its directory, and runs its poststop hooks.
+pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) -> Result<()> {
+    destroy_processes(record)?;
+    record.cgroup.remove()?;
+    let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
+    entry.remove()?;
+    if let (Some(config), Some(state)) = (config, state) {
+        // The container is gone whatever its hooks say (runtime-spec, lifecycle step 13: log a warning).
+        if let Err(e) = hooks::run(config, HookKind::Poststop, &state.json("stopped", 0)) {
+            log::warn!("{e}");
+        }
+    }
+    Ok(())
+}
+
+/// Destroys a container that another command may have deleted meanwhile.
+pub(crate) fn destroy_unless_gone(store: &Store, id: &Id, config: &Config) -> Result<()> {
+    match store.lock(id) {
+        Ok((entry, record)) => destroy(entry, &record, Some(config)),
+        Err(Error::NotFound(_)) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Kills what is left of a container's processes, and waits for init's end.
+pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
+    let pidfd = record.init.map(init_pidfd).transpose()?.flatten();
+    if let Some(pidfd) = &pidfd {
+        let _ = sys::process::signal(pidfd.as_fd(), Signal::KILL.as_raw());
+    }
+    record.cgroup.kill_all()?;
+    match (pidfd, record.init) {
+        (Some(pidfd), Some(init)) => wait_end(&pidfd, init),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until a process that is not our child has ended; a pidfd becomes readable then.
+pub(crate) fn wait_end(pidfd: &OwnedFd, init: crate::store::Init) -> Result<()> {
+    let limit = Timespec { tv_sec: END_TIMEOUT, tv_nsec: 0 };
+    let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit));
+    if is_alive(init)? {
+        return Err(Error::Request(format!("process {} was killed but does not end (state D: waiting for a disk or a driver?)", init.pid)));
+    }
+    Ok(())
+}

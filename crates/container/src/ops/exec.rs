@@ -1,0 +1,215 @@
+//! `exec`: one more process in a running container.
+
+use super::{init_pidfd, status, terminal, write_pid_file};
+use crate::console::{self, Pty};
+use crate::error::{Error, Result};
+use crate::init::failure::{During, Failure};
+use crate::init::{self, confine, program::Program};
+use crate::launch::wire::{self, Report};
+use crate::launch::{KillOnDrop, console_ends, flag};
+use crate::status::Status;
+use crate::store::{Entry, Init, Record, Store};
+use rustix::process::Signal;
+use spec::oci::LinuxNamespaceType as Ns;
+use spec::{Config, Id, Process, capability_bit};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use sys::process::{Child, Exit, Forked, Namespaces};
+
+/// Who an exec'ed process runs as (`--user UID[:GID]`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecUser {
+    /// The user id.
+    pub uid: u32,
+    /// The group id; None keeps the container process'.
+    pub gid: Option<u32>,
+}
+
+/// A request to run a process in a container.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// The container.
+    pub id: Id,
+    /// The whole process (`--process FILE`); the fields up to `no_new_privs` then are not looked at.
+    pub process: Option<Process>,
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<PathBuf>,
+    /// `NAME=value` each, added to the container process' own.
+    pub env: Vec<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// The user.
+    pub user: Option<ExecUser>,
+    /// Supplementary groups, added to the container process' own.
+    pub additional_gids: Vec<u32>,
+    /// Capabilities to add, by name.
+    pub caps: Vec<String>,
+    /// execve(2) can no longer grant privileges.
+    pub no_new_privs: bool,
+    /// Return when it runs, instead of when it has ended.
+    pub detach: bool,
+    /// Who receives the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Where its process id is to be written.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 on it inherits.
+    pub preserve_fds: u32,
+    /// Start it in a paused container too, where it waits for the resume.
+    pub ignore_paused: bool,
+}
+
+/// Runs a process in a container. In the foreground the outcome is how it ended; detached, None.
+pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
+    let (entry, record) = store.look(&request.id)?;
+    let init = running_init(&entry, &record, request)?;
+    let config = entry.config()?;
+    let process = process(&config, request)?;
+    let terminal = terminal(process.terminal, request.console_socket.as_deref(), request.detach)?;
+    let (console, master_side) = console_ends(&terminal)?;
+    // Orphans of an exec belong to the container's init, so there is nothing to adopt here.
+    let signals = if request.detach { None } else { Some(super::foreground::prepare(true)?) };
+    let (child, wire) = start(&record, &config, init, &process, console, request.preserve_fds)?;
+    let killed_on_error = KillOnDrop(Some(&child));
+    wire::expect(&wire, &Report::Ready)?;
+    if let Some(path) = &request.pid_file {
+        write_pid_file(path, child.pid.as_raw_pid())?;
+    }
+    let master = master_side.map(console::receive).transpose()?;
+    wire::go(&wire)?;
+    wire::next_report(&wire)?;
+    killed_on_error.forgive();
+    drop(entry);
+    match signals {
+        None => Ok(None),
+        Some(signals) => super::attend(&child, master, &signals).map(Some),
+    }
+}
+
+fn running_init(entry: &Entry, record: &Record, request: &Exec) -> Result<Init> {
+    let refuse = |what, status| Err(Error::Status { what, id: request.id.to_string(), status });
+    match (status(entry, record)?, record.init) {
+        (Status::Stopped | Status::Creating, _) => refuse("cannot exec in a stopped container", Status::Stopped),
+        (Status::Paused, _) if !request.ignore_paused => {
+            refuse("cannot exec in a paused container (use --ignore-paused to override)", Status::Paused)
+        }
+        (_, Some(init)) => Ok(init),
+        (status, None) => refuse("cannot exec in a container without an init process", status),
+    }
+}
+
+/// The process as asked for: from the request whole, or the container's own with the request's changes.
+fn process(config: &Config, request: &Exec) -> Result<Process> {
+    if let Some(process) = &request.process {
+        return Ok(process.clone());
+    }
+    let mut process = config.process()?;
+    process.args.clone_from(&request.args);
+    process.terminal = request.tty;
+    process.env.extend(request.env.iter().cloned());
+    if let Some(cwd) = &request.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if let Some(user) = request.user {
+        process.user.uid = user.uid;
+        process.user.gid = user.gid.unwrap_or(process.user.gid);
+    }
+    process.user.groups.extend(&request.additional_gids);
+    process.no_new_privileges |= request.no_new_privs;
+    for name in &request.caps {
+        let bit = capability_bit(name).ok_or_else(|| Error::Request(format!("--cap: unknown capability {name:?}")))?;
+        process.capabilities.get_or_insert_default().add(bit);
+    }
+    Ok(process)
+}
+
+/// Forks the process into the container's pid namespace and cgroup; it waits, ready, on the returned wire.
+fn start(
+    record: &Record,
+    config: &Config,
+    init: Init,
+    process: &Process,
+    console: Option<OwnedFd>,
+    preserve_fds: u32,
+) -> Result<(Child, OwnedFd)> {
+    let Some(pidfd) = init_pidfd(init)? else {
+        return Err(Error::Request("container not running: its init process has ended".into()));
+    };
+    let namespaces = config.namespaces()?;
+    let kinds = namespaces.new.iter().chain(namespaces.joined.iter().map(|(kind, _)| kind));
+    let all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
+    let clone_dir = record.cgroup.clone_fd()?;
+    let entry = record.cgroup.entry(clone_dir.is_some())?;
+    let (ours, theirs) = sys::seqpacket::pair()?;
+    let child_side = ChildSide { entry, pidfd: pidfd.as_fd(), namespaces: all.without(Namespaces::PID), process, console, preserve_fds };
+    let fork = || match sys::process::fork(Namespaces::default(), clone_dir.as_ref().map(AsFd::as_fd))? {
+        Forked::Parent(child) => Ok(child),
+        Forked::Child => child_side.run(&theirs),
+    };
+    let child = if all.contains(Namespaces::PID) { in_pid_namespace_of(&pidfd, fork)? } else { fork()? };
+    Ok((child, ours))
+}
+
+/// Runs `fork` so that the child is born in the other process' pid namespace.
+fn in_pid_namespace_of<T>(pidfd: &OwnedFd, fork: impl FnOnce() -> sys::Result<T>) -> Result<T> {
+    let own = crate::launch::open_namespace(Ns::Pid, std::path::Path::new("/proc/self/ns/pid"))?;
+    sys::process::join(pidfd.as_fd(), Namespaces::PID)?;
+    let forked = fork();
+    sys::process::join(own.as_fd(), Namespaces::PID)?;
+    Ok(forked?)
+}
+
+/// What the new process needs.
+struct ChildSide<'a> {
+    entry: cgroup::Entry,
+    pidfd: std::os::fd::BorrowedFd<'a>,
+    namespaces: Namespaces,
+    process: &'a Process,
+    console: Option<OwnedFd>,
+    preserve_fds: u32,
+}
+
+impl ChildSide<'_> {
+    fn run(&self, wire: &OwnedFd) -> ! {
+        let failure = match self.prepare() {
+            Err(failure) => failure,
+            Ok(program) => {
+                wire::report(wire, &Report::Ready);
+                match init::wait_go(wire) {
+                    Ok(()) => program.exec(),
+                    Err(failure) => failure,
+                }
+            }
+        };
+        init::fail(wire, failure)
+    }
+
+    fn prepare(&self) -> std::result::Result<Program, Failure> {
+        init::guard()?;
+        self.entry.enter().during("enter the container's cgroup")?;
+        set_oom_score_adj(self.process)?;
+        sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
+        if self.namespaces.contains(Namespaces::USER) {
+            init::become_root()?;
+        }
+        if let Some(socket) = &self.console {
+            let pty = Pty::open(self.process.console_size).during("allocate a terminal")?;
+            pty.send(socket).during("send the terminal over the console socket")?;
+            pty.become_stdio().during("make the terminal this session's")?;
+        }
+        confine::rlimits(&self.process.rlimits)?;
+        init::take_on(self.process, self.preserve_fds)?;
+        let program = Program::find(self.process)?;
+        rustix::process::set_parent_process_death_signal(None::<Signal>).during("prctl(PR_SET_PDEATHSIG)")?;
+        Ok(program)
+    }
+}
+
+/// Through the host's /proc, before the container's namespaces are joined.
+fn set_oom_score_adj(process: &Process) -> std::result::Result<(), Failure> {
+    match process.oom_score_adj {
+        None => Ok(()),
+        Some(value) => std::fs::write("/proc/self/oom_score_adj", value.to_string()).during("write oom_score_adj"),
+    }
+}

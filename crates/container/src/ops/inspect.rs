@@ -1,0 +1,38 @@
+//! `state`, `list` and `ps`.
+
+use super::status;
+use crate::error::{Error, Result};
+use crate::state::State;
+use crate::status::Status;
+use crate::store::Store;
+use spec::Id;
+
+/// A container's state.
+pub fn state(store: &Store, id: &Id) -> Result<State> {
+    let (entry, record) = store.look(id)?;
+    // A container whose config cannot be read still has a state.
+    let config = entry.config().ok();
+    Ok(State::of(&entry, &record, config.as_ref(), status(&entry, &record)?))
+}
+
+/// The states of all containers, sorted by id. One that goes away meanwhile is left out.
+pub fn list(store: &Store) -> Result<Vec<State>> {
+    let mut states = Vec::new();
+    for id in store.ids()? {
+        match state(store, &id) {
+            Ok(state) => states.push(state),
+            Err(Error::NotFound(_)) => {}
+            Err(e) => log::warn!("{e}"),
+        }
+    }
+    Ok(states)
+}
+
+/// The process ids of a container, as the host sees them.
+pub fn processes(store: &Store, id: &Id) -> Result<Vec<i32>> {
+    let (entry, record) = store.look(id)?;
+    if status(&entry, &record)? == Status::Stopped {
+        return Ok(Vec::new());
+    }
+    Ok(record.cgroup.processes()?)
+}

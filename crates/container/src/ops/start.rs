@@ -1,0 +1,43 @@
+//! `start`.
+
+use super::status;
+use crate::error::{Error, Result, Step};
+use crate::hooks;
+use crate::launch::{START_SOCKET, wire};
+use crate::state::HookState;
+use crate::status::Status;
+use crate::store::Store;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spec::{HookKind, Id};
+
+/// Starts a created container's program, and waits until it runs; its failure to is the error.
+pub fn start(store: &Store, id: &Id) -> Result<()> {
+    let (entry, record) = store.lock(id)?;
+    match status(&entry, &record)? {
+        Status::Created => {}
+        Status::Stopped => return refuse("cannot start a container that has stopped", id, Status::Stopped),
+        Status::Running => return refuse("cannot start an already running container", id, Status::Running),
+        other => return refuse("cannot start a container", id, other),
+    }
+    let step = || format!("start {id}");
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).step(step)?;
+    let address = SocketAddrUnix::new(entry.short_path(START_SOCKET)).step(step)?;
+    rustix::net::connect(&socket, &address).step(step)?;
+    // Nobody starts it a second time, whatever becomes of this start.
+    entry.unlink(START_SOCKET);
+    wire::next_report(&socket)?;
+    let config = entry.config()?;
+    if hooks::any(&config, &[HookKind::Poststart]) {
+        let state = HookState::new(id, &record.bundle, &config);
+        let pid = record.init.map_or(0, |init| init.pid);
+        if let Err(e) = hooks::run(&config, HookKind::Poststart, &state.json("running", pid)) {
+            super::destroy_processes(&record)?;
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+fn refuse(what: &'static str, id: &Id, status: Status) -> Result<()> {
+    Err(Error::Status { what, id: id.to_string(), status })
+}

@@ -1,0 +1,51 @@
+//! What `rt` does at CRIU's stages of a restore.
+
+use crate::console;
+use crate::hooks;
+use crate::launch::Terminal;
+use crate::state::HookState;
+use criu::{Answer, Notify};
+use spec::{Config, HookKind};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Listens to a restore: runs the hooks of creation, and takes the terminal.
+pub(super) struct Events<'a> {
+    config: &'a Config,
+    state: HookState,
+    terminal: &'a Terminal,
+    master: Option<OwnedFd>,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn new(config: &'a Config, state: HookState, terminal: &'a Terminal) -> Self {
+        Self { config, state, terminal, master: None }
+    }
+
+    /// The terminal's master, where this process is to show it.
+    pub(super) fn master(self) -> Option<OwnedFd> {
+        self.master
+    }
+}
+
+impl Notify for Events<'_> {
+    /// The namespaces exist and are empty: the moment at which network hooks expect to be called.
+    fn setup_namespaces(&mut self, pid: i32) -> Answer {
+        let state = self.state.json("creating", pid);
+        hooks::run(self.config, HookKind::Prestart, &state)?;
+        hooks::run(self.config, HookKind::CreateRuntime, &state)?;
+        Ok(())
+    }
+
+    fn orphan_pts_master(&mut self, master: OwnedFd) -> Answer {
+        match self.terminal {
+            Terminal::Socket(path) => {
+                let name = rustix::pty::ptsname(&master, Vec::new())?;
+                let socket = console::connect(path)?;
+                sys::seqpacket::send(socket, name.as_bytes(), &[master.as_fd()])?;
+            }
+            Terminal::Relay => self.master = Some(master),
+            Terminal::None => return Err("the images hold a terminal, but process.terminal is false in config.json".into()),
+        }
+        Ok(())
+    }
+}

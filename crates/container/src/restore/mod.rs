@@ -1,0 +1,192 @@
+//! `restore`: a directory of images becomes a running container.
+
+mod events;
+mod stdio;
+
+use crate::checkpoint::{Allowances, cgroup_mode, external, images::Directories, micros};
+use crate::error::{Error, Result};
+use crate::hooks;
+use crate::launch::{Terminal, open_namespace};
+use crate::ops::{self, Unfinished};
+use crate::state::HookState;
+use crate::store::{self, Record, Store};
+use cgroup::{Cgroup, Layout};
+use criu::{InheritFd, Launch, NetworkLock, Restore as Request};
+use events::Events;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::Serialize;
+use spec::{Bundle, HookKind, Id};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+use stdio::Stdio;
+use sys::path::Root;
+use sys::process::{Child, Exit};
+
+/// The name of CRIU's log of a restore, in the work directory.
+pub const RESTORE_LOG: &str = "restore.log";
+
+/// A request to restore a container.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The id that it gets; it need not be the one it had.
+    pub id: Id,
+    /// The bundle's directory; it need not be the one it had.
+    pub bundle: PathBuf,
+    /// Where the images are.
+    pub images: PathBuf,
+    /// Where the log and working files go, if not with the images.
+    pub work: Option<PathBuf>,
+    /// What CRIU may find.
+    pub allow: Allowances,
+    /// The criu program.
+    pub criu: PathBuf,
+    /// Who receives the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Where init's process id is to be written.
+    pub pid_file: Option<PathBuf>,
+    /// Return when it runs, instead of when it has ended.
+    pub detach: bool,
+    /// Do not adopt the orphans of the container.
+    pub no_subreaper: bool,
+}
+
+/// What came of a restore.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Outcome {
+    /// From the request to CRIU until its last word, in microseconds.
+    pub restore_us: u64,
+    /// From the request until the container runs, in microseconds.
+    pub total_us: u64,
+    /// How init ended, for a restore in the foreground.
+    #[serde(skip)]
+    pub exit: Option<Exit>,
+}
+
+/// Restores a container. `ready` is called once it runs, before a foreground restore waits for its end.
+pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -> Result<Outcome> {
+    let started = Instant::now();
+    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
+    let bundle = Bundle::load(&request.bundle)?;
+    let wants_terminal = bundle.config.process()?.terminal;
+    let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
+    let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
+    let cgroup = locate_cgroup(&bundle, &request.id)?;
+    let mut container = Unfinished::begin(store, &request.id, &bundle, cgroup)?;
+    container.make_cgroup(&bundle)?;
+    let restored = bring_back(&mut container, request, &bundle, &dirs, &terminal)?;
+    let pid = restored.child.pid.as_raw_pid();
+    if let Some(path) = &request.pid_file {
+        ops::write_pid_file(path, pid)?;
+    }
+    let (entry, record) = container.commit()?;
+    let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
+    if let Err(e) = hooks::run(&bundle.config, HookKind::Poststart, &state.json("running", pid)) {
+        ops::destroy(entry, &record, Some(&bundle.config))?;
+        return Err(e);
+    }
+    let mut outcome = Outcome { restore_us: restored.criu_us, total_us: micros(started.elapsed()), exit: None };
+    ready(&outcome);
+    let Some(signals) = signals else { return Ok(outcome) };
+    entry.unlock()?;
+    outcome.exit = Some(ops::attend(&restored.child, restored.master, &signals)?);
+    ops::destroy_unless_gone(store, &entry.id, &bundle.config)?;
+    Ok(outcome)
+}
+
+fn locate_cgroup(bundle: &Bundle, id: &Id) -> Result<Cgroup> {
+    let path = bundle.config.linux().and_then(|l| l.cgroups_path().as_deref());
+    Ok(Cgroup::locate(&Layout::detect()?, path, id.as_str())?)
+}
+
+/// A restored init process, which is our child.
+struct Restored {
+    child: Child,
+    master: Option<OwnedFd>,
+    criu_us: u64,
+}
+
+/// Has CRIU make the processes, in the container's cgroup, and notes down which is init.
+fn bring_back(
+    container: &mut Unfinished,
+    request: &Restore,
+    bundle: &Bundle,
+    dirs: &Directories,
+    terminal: &Terminal,
+) -> Result<Restored> {
+    let (entry, record) = container.parts();
+    let namespaces = bundle.config.namespaces()?;
+    let plan = crate::tree::plan(entry, record, &bundle.config)?;
+    rootfs::create_mountpoints(&plan, &Root::at(&record.rootfs)?)?;
+    let stdio = Stdio::of_images(dirs.images().as_fd())?;
+    let opened = external::inherited_namespaces(&namespaces)
+        .into_iter()
+        .map(|(name, path)| Ok((name, open_namespace(spec::Namespace::Network, &path)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut launch = Launch::new(request.criu.clone());
+    launch.mount_root(record.rootfs.clone());
+    let mut inherit_fds = stdio.pass(&mut launch);
+    inherit_fds.extend(opened.iter().map(|(name, fd)| InheritFd { key: (*name).to_owned(), fd: launch.pass(fd.as_fd()) }));
+    let mut session = launch.start()?;
+    // Whatever criu makes is born in its own cgroup, so that is the container's from now on.
+    session.pid().map_or(Ok(()), |pid| record.cgroup.add(pid))?;
+    let criu_request = Request {
+        external: external::for_restore(&plan)?,
+        inherit_fds,
+        join_ns: external::joined_namespaces(&namespaces),
+        network_lock: skip_lock(&mut session, request.allow)?,
+        cgroups: cgroups(request.allow.cgroups, bundle, record)?,
+        ..restore_request(request, record, dirs)
+    };
+    let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
+    let mut events = Events::new(&bundle.config, state, terminal);
+    let outcome = session.restore(&criu_request, &mut events)?;
+    let child = adopt(outcome.pid)?;
+    let stat = sys::proc::stat(child.pid)?.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?;
+    record.init = Some(store::Init { pid: outcome.pid, start_time: stat.start_time });
+    record.stdio = stdio.links();
+    entry.save(record)?;
+    Ok(Restored { child, master: events.master(), criu_us: micros(outcome.timeline.total) })
+}
+
+/// The parts of the request that only copy what the caller said.
+fn restore_request<'a>(request: &Restore, record: &Record, dirs: &'a Directories) -> Request<'a> {
+    Request {
+        root: Some(record.rootfs.display().to_string()),
+        sibling: true,
+        orphan_pts_master: true,
+        evasive_devices: true,
+        ext_unix_sk: request.allow.ext_unix_sk,
+        shell_job: request.allow.shell_job,
+        file_locks: request.allow.file_locks,
+        tcp: criu::Tcp { established: request.allow.tcp_established, ..Default::default() },
+        ..Request::new(dirs.for_criu(RESTORE_LOG))
+    }
+}
+
+/// Without connections to bring back there is nothing to hold packets back for.
+fn skip_lock(session: &mut criu::Session, allow: Allowances) -> Result<Option<NetworkLock>> {
+    let skip = !allow.tcp_established && session.version()? >= criu::Version::new(3, 19, 0);
+    Ok(skip.then_some(NetworkLock::Skip))
+}
+
+fn cgroups(asked: Option<criu::CgroupMode>, bundle: &Bundle, record: &Record) -> Result<criu::Cgroups> {
+    let mode = cgroup_mode(asked, &bundle.config)?;
+    let roots = if mode == criu::CgroupMode::Ignore { Vec::new() } else { roots(&record.cgroup)? };
+    Ok(criu::Cgroups { mode: Some(mode), roots, ..Default::default() })
+}
+
+/// One new root for each controller: the container's cgroup here, whatever it was called where it was dumped.
+fn roots(cgroup: &Cgroup) -> Result<Vec<criu::CgroupRoot>> {
+    let layout = Layout::detect()?;
+    let relative = cgroup.relative_paths(&layout);
+    Ok(relative.into_iter().map(|(controller, path)| criu::CgroupRoot { controller: Some(controller), path }).collect())
+}
+
+/// Init was made as our child (`rst_sibling`): holds it so that its number cannot become another's.
+fn adopt(pid: i32) -> Result<Child> {
+    let gone = || Error::Request(format!("the restored init process {pid} has ended at once"));
+    let pid = Pid::from_raw(pid).ok_or_else(gone)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    Ok(Child { pid, pidfd })
+}

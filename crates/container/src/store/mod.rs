@@ -1,0 +1,288 @@
+//! The state store: one directory for each container under the state root.
+//!
+//! `<root>/<id>/` holds `state.json` (the [`Record`]), `config.json` (the bundle's, as it was at creation), `start.sock` while
+//! the container is created but not started, and `empty/`, the directory that masks others. The rules that make it safe:
+//!
+//! * A container's directory is made under a temporary name, locked and filled, and then renamed to the id: it appears whole,
+//!   or not at all, and two that want the same id cannot both have it.
+//! * `state.json` is replaced by rename, so a reader never sees half of it. There is no fsync: the state root is as volatile
+//!   as the processes that it describes, and a disk wait would stand in every `create`.
+//! * Who changes a container holds the directory's flock(2). The lock goes with its holder, so a record that says `pending`
+//!   under a lock that is free belongs to a dead `rt`, and whoever comes next takes back what that one left.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use record::{Init, Pending, Record, VERSION};
+
+use crate::error::{Error, Result, Step};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use spec::Id;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+/// Before the names of directories that are still being made; no id can hold this character.
+const UNFINISHED: &str = "~";
+
+/// A state root.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// A store in `root`, which need not exist yet.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The state root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes a container's directory with its first record and its config, locked.
+    pub fn create(&self, id: &Id, record: &Record, config: &[u8]) -> Result<Entry> {
+        std::fs::create_dir_all(&self.root).step(|| format!("create state root {}", self.root.display()))?;
+        let temporary = self.root.join(format!("{UNFINISHED}{}", std::process::id()));
+        // Ours, were it to exist: the name is this process' number.
+        let _ = std::fs::remove_dir_all(&temporary);
+        let made = self.fill(id, &temporary, record, config);
+        if made.is_err() {
+            let _ = std::fs::remove_dir_all(&temporary);
+        }
+        made
+    }
+
+    fn fill(&self, id: &Id, temporary: &Path, record: &Record, config: &[u8]) -> Result<Entry> {
+        let step = || format!("create state directory {}", self.root.join(id).display());
+        rustix::fs::mkdir(temporary, Mode::from(0o711)).step(step)?;
+        let entry = Entry { id: id.clone(), path: self.root.join(id), dir: open_dir(temporary).step(step)? };
+        rustix::fs::flock(&entry.dir, FlockOperation::NonBlockingLockExclusive).step(step)?;
+        entry.write(CONFIG, config).step(step)?;
+        entry.save(record)?;
+        self.publish(id, temporary)?;
+        Ok(entry)
+    }
+
+    /// Gives the finished directory its name. A container of that name which a killed `rt` left half made gives way.
+    fn publish(&self, id: &Id, temporary: &Path) -> Result<()> {
+        let target = self.root.join(id);
+        let rename = || rustix::fs::renameat_with(rustix::fs::CWD, temporary, rustix::fs::CWD, &target, RenameFlags::NOREPLACE);
+        let mut renamed = rename();
+        if renamed == Err(rustix::io::Errno::EXIST) {
+            if matches!(self.lock(id), Err(Error::NotFound(_))) {
+                renamed = rename();
+            }
+            if renamed == Err(rustix::io::Errno::EXIST) {
+                return Err(Error::Exists(id.clone()));
+            }
+        }
+        renamed.step(|| format!("create state directory {}", target.display()))
+    }
+
+    /// Opens a container to look at it. Whatever a killed `rt` left half done is taken back first, unless another `rt` is at
+    /// work on the container right now.
+    pub fn look(&self, id: &Id) -> Result<(Entry, Record)> {
+        let entry = self.open(id)?;
+        let record = entry.load()?;
+        if record.pending.is_none() || !entry.try_lock()? {
+            return Ok((entry, record));
+        }
+        let record = entry.repair()?;
+        entry.unlock()?;
+        Ok((entry, record))
+    }
+
+    /// Opens a container to change it: waits for the lock, and takes back whatever a killed `rt` left half done.
+    pub fn lock(&self, id: &Id) -> Result<(Entry, Record)> {
+        let entry = self.open(id)?;
+        rustix::fs::flock(&entry.dir, FlockOperation::LockExclusive).step(|| format!("lock {}", entry.path.display()))?;
+        let record = entry.repair()?;
+        Ok((entry, record))
+    }
+
+    fn open(&self, id: &Id) -> Result<Entry> {
+        let path = self.root.join(id);
+        match open_dir(&path) {
+            Ok(dir) => Ok(Entry { id: id.clone(), path, dir }),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Err(Error::NotFound(id.clone())),
+            Err(e) => Err(e).step(|| format!("open {}", path.display())),
+        }
+    }
+
+    /// The ids of all containers, sorted. A state root that does not exist holds none.
+    pub fn ids(&self) -> Result<Vec<Id>> {
+        let step = || format!("read state root {}", self.root.display());
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.step(step)?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.step(step)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match Id::new(&name) {
+                Ok(id) if entry.file_type().is_ok_and(|t| t.is_dir()) => ids.push(id),
+                _ if name.starts_with(UNFINISHED) => sweep(&entry.path()),
+                _ => {}
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// Removes a directory that was never finished, once its maker is gone.
+fn sweep(path: &Path) {
+    let abandoned = open_dir(path)
+        .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
+    if abandoned {
+        let _ = std::fs::remove_dir_all(path);
+    }
+}
+
+fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// An open container directory; the lock, once taken, lasts as long as this.
+#[derive(Debug)]
+pub struct Entry {
+    /// The container's id.
+    pub id: Id,
+    /// The directory's path.
+    pub path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Entry {
+    /// Replaces the record.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let step = || format!("write {}", self.path.join(RECORD).display());
+        let json = serde_json::to_vec(record).step(step)?;
+        self.write("state.json.new", &json).step(step)?;
+        rustix::fs::renameat(&self.dir, "state.json.new", &self.dir, RECORD).step(step)
+    }
+
+    /// Reads the record.
+    pub fn load(&self) -> Result<Record> {
+        let bad = |reason: String| Error::Record { path: self.path.join(RECORD).display().to_string(), reason };
+        let bytes = match self.read(RECORD) {
+            Err(rustix::io::Errno::NOENT) => return Err(Error::NotFound(self.id.clone())),
+            other => other.map_err(|e| bad(sys::strerror(e.raw_os_error())))?,
+        };
+        let version = serde_json::from_slice::<Version>(&bytes).map_err(|e| bad(e.to_string()))?.version;
+        if version > VERSION {
+            return Err(bad(format!("written by a newer rt (format {version}, this one knows {VERSION})")));
+        }
+        serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))
+    }
+
+    /// The config.json that the container was made with.
+    pub fn config(&self) -> Result<spec::Config> {
+        let path = self.path.join(CONFIG);
+        let bytes = self.read(CONFIG).step(|| format!("read {}", path.display()))?;
+        Ok(spec::Config::parse(bytes, &path.display().to_string())?)
+    }
+
+    /// The directory that masks others: empty, and made when it is first asked for.
+    pub fn empty_dir(&self) -> Result<PathBuf> {
+        match rustix::fs::mkdirat(&self.dir, "empty", Mode::from(0o555)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(self.path.join("empty")),
+            Err(e) => Err(e).step(|| format!("create {}", self.path.join("empty").display())),
+        }
+    }
+
+    /// A path to a file in here that stays short and true whatever the state root is called: sun_path holds 108 bytes.
+    pub fn short_path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
+    }
+
+    /// Whether there is a file of this name in here.
+    pub fn has(&self, name: &str) -> bool {
+        rustix::fs::accessat(&self.dir, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Removes a file in here; one that is not there is no error.
+    pub fn unlink(&self, name: &str) {
+        let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
+    }
+
+    /// Removes the directory: the container is gone. The record goes first, so that what a crash leaves names no container.
+    pub fn remove(self) -> Result<()> {
+        self.unlink(RECORD);
+        match std::fs::remove_dir_all(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).step(|| format!("remove {}", self.path.display())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets others change the container again.
+    pub fn unlock(&self) -> Result<()> {
+        rustix::fs::flock(&self.dir, FlockOperation::Unlock).step(|| format!("unlock {}", self.path.display()))
+    }
+
+    fn try_lock(&self) -> Result<bool> {
+        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(e) => Err(e).step(|| format!("lock {}", self.path.display())),
+        }
+    }
+
+    /// Takes back what a killed `rt` left half done. Called with the lock held.
+    fn repair(&self) -> Result<Record> {
+        let mut record = match self.load() {
+            Err(Error::NotFound(id)) => {
+                // Removed by another while this one waited for the lock, or its removal was cut short.
+                let _ = std::fs::remove_dir_all(&self.path);
+                return Err(Error::NotFound(id));
+            }
+            other => other?,
+        };
+        match record.pending.take() {
+            None => return Ok(record),
+            Some(Pending::Freeze) => record.cgroup.thaw()?,
+            Some(Pending::Creation) => {
+                log::debug!("removing {}, which was never finished", self.path.display());
+                crate::ops::destroy_processes(&record)?;
+                record.cgroup.remove()?;
+                self.unlink(RECORD);
+                std::fs::remove_dir_all(&self.path).step(|| format!("remove {}", self.path.display()))?;
+                return Err(Error::NotFound(self.id.clone()));
+            }
+        }
+        self.save(&record)?;
+        Ok(record)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> rustix::io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::from(0o600))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = &rest[rustix::io::write(&file, rest)?..];
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> rustix::io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
+        let mut bytes = Vec::with_capacity(rustix::fs::fstat(&file)?.st_size.max(0) as usize + 1);
+        while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes))? > 0 {
+            bytes.reserve(1);
+        }
+        Ok(bytes)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u32,
+}

@@ -1,0 +1,73 @@
+//! What is written down of a container.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The version of the format below. A reader refuses a later one and knows every earlier one.
+pub(crate) const VERSION: u32 = 1;
+
+/// `state.json`: what the kernel cannot tell a later command.
+///
+/// What the kernel can tell (whether init lives, whether the cgroup is frozen) is not here, so it cannot be wrong. What
+/// is here is written *before* the thing it describes is made, so a command that finds the record of an `rt` which was
+/// killed knows all there may be to undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// The bundle's directory; absolute.
+    pub bundle: PathBuf,
+    /// The root file system; absolute.
+    pub rootfs: PathBuf,
+    /// When the container was made: RFC 3339, UTC. A restore keeps it.
+    pub created: String,
+    /// The user id that made it.
+    pub owner: u32,
+    /// Its cgroup's directories.
+    pub cgroup: cgroup::Cgroup,
+    /// Its init process; none until it is made.
+    pub init: Option<Init>,
+    /// What was under way when this was written; none when nothing was.
+    pub pending: Option<Pending>,
+    /// Where init's stdin, stdout and stderr lead, as links in /proc/PID/fd print them.
+    pub stdio: [String; 3],
+}
+
+/// The init process of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Init {
+    /// Process id in the host's pid namespace.
+    pub pid: i32,
+    /// Start time in clock ticks since boot: with the pid it names the process for good.
+    pub start_time: u64,
+}
+
+/// An operation that cannot be done in one step, and how to take back what was done of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Pending {
+    /// create or restore: until it is done, the container is nothing; undone by removing it.
+    Creation,
+    /// checkpoint froze a running container; undone by thawing it.
+    Freeze,
+}
+
+#[cfg(test)]
+impl Record {
+    /// A record with nothing behind it.
+    pub(crate) fn sample() -> Self {
+        Self {
+            version: VERSION,
+            bundle: "/bundle".into(),
+            rootfs: "/bundle/rootfs".into(),
+            created: "2026-01-02T03:04:05Z".into(),
+            owner: 0,
+            cgroup: cgroup::Cgroup::default(),
+            init: None,
+            pending: Some(Pending::Creation),
+            stdio: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The plan of a container's file tree: the same at creation, at a checkpoint and at a restore.
+
+use crate::error::Result;
+use crate::store::{Entry, Record};
+use cgroup::{Layout, View};
+use rootfs::{CgroupView, Context, Hierarchy, Plan};
+use spec::Config;
+use spec::oci::LinuxNamespaceType as Ns;
+
+/// The plan for a container of this record and config.
+pub(crate) fn plan(entry: &Entry, record: &Record, config: &Config) -> Result<Plan> {
+    let namespaces = config.namespaces()?;
+    let cgroup_namespace = namespaces.is_private(Ns::Cgroup);
+    let context = Context {
+        rootfs: record.rootfs.clone(),
+        bundle: record.bundle.clone(),
+        cgroup: cgroup_view(record, config, cgroup_namespace)?,
+        user_namespace: namespaces.is_private(Ns::User),
+        cgroup_namespace,
+        empty_dir: entry.empty_dir()?,
+    };
+    Ok(Plan::new(&config.oci, &context)?)
+}
+
+/// What the container's cgroup mount shows, in the words of the crate that mounts it; nothing where there is no such mount.
+fn cgroup_view(record: &Record, config: &Config, has_namespace: bool) -> Result<CgroupView> {
+    let wanted = config.oci.mounts().iter().flatten().any(|m| m.typ().as_deref().is_some_and(|t| t.starts_with("cgroup")));
+    if !wanted {
+        return Ok(CgroupView::None);
+    }
+    Ok(match record.cgroup.view(&Layout::detect()?, has_namespace) {
+        View::V1 { mounts, links } => CgroupView::V1 {
+            hierarchies: mounts
+                .into_iter()
+                .filter_map(|m| Some(Hierarchy { host_path: record.cgroup.path(m.options.split(',').next()?)?.to_owned(), name: m.name }))
+                .collect(),
+            links,
+        },
+        View::V2 { fallback, .. } => CgroupView::V2 { host_path: fallback },
+    })
+}

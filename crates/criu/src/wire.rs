@@ -1,0 +1,4 @@
+//! The generated messages. They stay inside this crate: what it offers is typed by hand.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rustdoc::all)]
+
+include!(concat!(env!("OUT_DIR"), "/criu.rs"));

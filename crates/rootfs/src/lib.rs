@@ -1,0 +1,27 @@
+//! A container's mounts: the plan, and its execution by file descriptor.
+//!
+//! ```text
+//! config.json --Plan::new (pure)--> Plan --Rootfs::prepare, pivot, finish--> the container's file tree
+//!                                    |---externals, locate_externals-------> what CRIU must treat as external
+//!                                    '---create_mountpoints----------------> a rootfs that CRIU can mount into
+//! ```
+//!
+//! The plan makes no system call; the effects never read `config.json`. Every path of the container is resolved once,
+//! inside its root ([`sys::path::Root`]), into a descriptor that is then worked on.
+
+mod apply;
+mod error;
+mod external;
+mod options;
+mod plan;
+mod restore;
+
+pub use apply::{Rootfs, Sources};
+pub use error::{Error, Result};
+pub use external::{External, ExternalKind, Located, locate_externals};
+pub use options::{FsOption, MountOptions, SuperFlag};
+pub use plan::{
+    Bind, CgroupView, Context, DeviceKind, DeviceNode, Fs, Hierarchy, IdMap, IdRange, Kind, MountStep, Plan,
+    V1View,
+};
+pub use restore::create_mountpoints;

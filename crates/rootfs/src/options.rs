@@ -1,0 +1,252 @@
+//! The fstab-style options of a mount (runtime-spec, `config.md`, "Linux mount options").
+
+use sys::mount::{AttrChange, Depth, Propagation, attr};
+
+/// A flag of the whole filesystem instead of one mount of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuperFlag {
+    /// Its name for `fsconfig(2)`.
+    pub name: &'static str,
+    /// Its bit for `mount(2)`, 0 where the name switches a bit off.
+    pub legacy: u64,
+}
+
+/// An option that the filesystem itself understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FsOption {
+    /// A bare word.
+    Flag(String),
+    /// `key=value`.
+    Value(String, String),
+}
+
+/// The options of one mount, sorted by who has to obey them. Of two that contradict each other the later counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// `bind` or `rbind` was given.
+    pub bind: Option<Depth>,
+    /// `remount` was given.
+    pub remount: bool,
+    /// Attributes of this mount.
+    pub attrs: AttrChange,
+    /// Attributes of this mount and all below it (`rro` and its like).
+    pub tree_attrs: AttrChange,
+    /// Propagation types, to be set one after the other.
+    pub propagation: Vec<(Propagation, Depth)>,
+    /// Flags of the filesystem.
+    pub super_flags: Vec<SuperFlag>,
+    /// What is left: the filesystem's own options.
+    pub data: Vec<FsOption>,
+    /// `tmpcopyup`: a tmpfs starts with a copy of what it covers.
+    pub copy_up: bool,
+    /// `idmap` or `ridmap` was given.
+    pub idmap: Option<Depth>,
+}
+
+impl MountOptions {
+    /// The options that are known by name, sorted, for who asks what is supported.
+    pub fn known() -> Vec<&'static str> {
+        let mut known: Vec<_> = KNOWN.split_whitespace().collect();
+        known.sort_unstable();
+        known
+    }
+
+    /// Sorts `options`. Nothing is an error here: an unknown word is left for the filesystem to refuse.
+    pub fn parse<S: AsRef<str>>(options: impl IntoIterator<Item = S>) -> Self {
+        let mut parsed = Self::default();
+        for option in options {
+            parsed.add(option.as_ref());
+        }
+        parsed
+    }
+
+    fn add(&mut self, option: &str) {
+        if let Some(change) = attribute(option) {
+            merge(&mut self.attrs, change);
+        } else if let Some(change) = option.strip_prefix('r').and_then(attribute) {
+            merge(&mut self.tree_attrs, change);
+        } else if let Some(propagation) = propagation(option) {
+            self.propagation.push(propagation);
+        } else if let Some(flag) = super_flag(option) {
+            self.super_flags.push(flag);
+        } else {
+            self.add_other(option);
+        }
+    }
+
+    fn add_other(&mut self, option: &str) {
+        match option {
+            // silent and loud choose what the kernel logs, which has no counterpart in fsconfig(2).
+            "" | "defaults" | "silent" | "loud" => {}
+            "bind" => self.bind = Some(Depth::One),
+            "rbind" => self.bind = Some(Depth::Tree),
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.idmap = Some(Depth::One),
+            "ridmap" => self.idmap = Some(Depth::Tree),
+            data => self.data.extend(fs_options(data)),
+        }
+    }
+
+    /// Whether the filesystem has an option of this name among [`data`](Self::data).
+    pub fn has_value(&self, key: &str) -> bool {
+        self.data.iter().any(|option| matches!(option, FsOption::Value(name, _) if name == key))
+    }
+}
+
+/// Every name that [`MountOptions::add`] takes; a test holds the two together.
+const KNOWN: &str = "ro rw nosuid suid nodev dev noexec exec nosymfollow symfollow nodiratime diratime noatime atime \
+    strictatime nostrictatime relatime norelatime rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rnosymfollow rsymfollow \
+    rnodiratime rdiratime rnoatime ratime rstrictatime rnostrictatime rrelatime rnorelatime bind rbind remount shared \
+    rshared slave rslave private rprivate unbindable runbindable sync async dirsync lazytime nolazytime mand nomand \
+    iversion noiversion tmpcopyup defaults";
+
+/// Lets a later change win over an earlier one.
+fn merge(change: &mut AttrChange, later: AttrChange) {
+    change.set = change.set & !later.clear | later.set;
+    change.clear = change.clear & !later.set | later.clear;
+}
+
+/// What a word without the `r` of "recursive" does to the attributes of a mount.
+fn attribute(option: &str) -> Option<AttrChange> {
+    let set = |bit| AttrChange { set: bit, clear: 0 };
+    let clear = |bit| AttrChange { set: 0, clear: bit };
+    // The access time policy is a field, not a bit: it is always cleared as a whole, also when one is set.
+    let atime = |value| AttrChange { set: value, clear: attr::ATIME_MASK };
+    Some(match option {
+        "ro" => set(attr::RDONLY),
+        "rw" => clear(attr::RDONLY),
+        "nosuid" => set(attr::NOSUID),
+        "suid" => clear(attr::NOSUID),
+        "nodev" => set(attr::NODEV),
+        "dev" => clear(attr::NODEV),
+        "noexec" => set(attr::NOEXEC),
+        "exec" => clear(attr::NOEXEC),
+        "nosymfollow" => set(attr::NOSYMFOLLOW),
+        "symfollow" => clear(attr::NOSYMFOLLOW),
+        "nodiratime" => set(attr::NODIRATIME),
+        "diratime" => clear(attr::NODIRATIME),
+        "noatime" => atime(attr::NOATIME),
+        "strictatime" => atime(attr::STRICTATIME),
+        // relatime is what the kernel does unless told otherwise.
+        "atime" | "relatime" | "norelatime" | "nostrictatime" => atime(0),
+        _ => return None,
+    })
+}
+
+/// A propagation type, also of `linux.rootfsPropagation`.
+pub(crate) fn propagation(option: &str) -> Option<(Propagation, Depth)> {
+    let (name, depth) = match option.strip_prefix('r') {
+        Some(name) => (name, Depth::Tree),
+        None => (option, Depth::One),
+    };
+    let propagation = match name {
+        "shared" => Propagation::Shared,
+        "slave" => Propagation::Slave,
+        "private" => Propagation::Private,
+        "unbindable" => Propagation::Unbindable,
+        _ => return None,
+    };
+    Some((propagation, depth))
+}
+
+fn super_flag(option: &str) -> Option<SuperFlag> {
+    const TABLE: [SuperFlag; 9] = [
+        SuperFlag { name: "sync", legacy: 1 << 4 },
+        SuperFlag { name: "async", legacy: 0 },
+        SuperFlag { name: "dirsync", legacy: 1 << 7 },
+        SuperFlag { name: "lazytime", legacy: 1 << 25 },
+        SuperFlag { name: "nolazytime", legacy: 0 },
+        SuperFlag { name: "mand", legacy: 1 << 6 },
+        SuperFlag { name: "nomand", legacy: 0 },
+        SuperFlag { name: "iversion", legacy: 1 << 23 },
+        SuperFlag { name: "noiversion", legacy: 0 },
+    ];
+    TABLE.into_iter().find(|flag| flag.name == option)
+}
+
+/// Splits one entry the way the kernel splits a comma-separated list: a backslash keeps a comma, and so do the quotes of
+/// an SELinux label (`context="system_u:...:c1,c2"`), which are not part of it.
+fn fs_options(entry: &str) -> Vec<FsOption> {
+    let mut options = Vec::new();
+    let (mut current, mut quoted, mut escaped) = (String::new(), false, false);
+    for c in entry.chars() {
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            ',' if !quoted && !escaped => options.push(std::mem::take(&mut current)),
+            _ => current.push(c),
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    options.push(current);
+    options.iter().filter(|option| !option.is_empty()).map(|option| fs_option(option)).collect()
+}
+
+fn fs_option(option: &str) -> FsOption {
+    match option.split_once('=') {
+        Some((key, value)) => FsOption::Value(key.to_owned(), value.to_owned()),
+        None => FsOption::Flag(option.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(key: &str, value: &str) -> FsOption {
+        FsOption::Value(key.into(), value.into())
+    }
+
+    #[test]
+    fn what_is_known_is_not_left_to_the_file_system() {
+        for option in MountOptions::known() {
+            assert_eq!(MountOptions::parse([option]).data, [], "{option}");
+        }
+    }
+
+    #[test]
+    fn sorts_by_who_obeys() {
+        let options = MountOptions::parse(["rbind", "ro", "nosuid", "rslave", "private", "sync", "size=1m"]);
+        assert_eq!(options.bind, Some(Depth::Tree));
+        assert_eq!(options.attrs, AttrChange { set: attr::RDONLY | attr::NOSUID, clear: 0 });
+        let propagation = [(Propagation::Slave, Depth::Tree), (Propagation::Private, Depth::One)];
+        assert_eq!(options.propagation, propagation);
+        assert_eq!(options.super_flags[0].name, "sync");
+        assert_eq!(options.data, [value("size", "1m")]);
+    }
+
+    #[test]
+    fn the_later_option_counts() {
+        let options = MountOptions::parse(["ro", "rw", "noexec", "strictatime", "noatime"]);
+        assert_eq!(options.attrs.set, attr::NOEXEC | attr::NOATIME);
+        assert_eq!(options.attrs.clear, attr::RDONLY | attr::ATIME_MASK);
+    }
+
+    #[test]
+    fn recursive_words_are_not_confused_with_others() {
+        for (word, bit) in
+            [("rro", attr::RDONLY), ("rnosymfollow", attr::NOSYMFOLLOW), ("rnodev", attr::NODEV)]
+        {
+            assert_eq!(MountOptions::parse([word]).tree_attrs.set, bit, "{word}");
+        }
+        assert_eq!(MountOptions::parse(["rrw"]).tree_attrs.clear, attr::RDONLY);
+        assert_eq!(MountOptions::parse(["rrelatime"]).tree_attrs.clear, attr::ATIME_MASK);
+        assert_eq!(MountOptions::parse(["relatime"]).tree_attrs, AttrChange::default());
+        assert!(MountOptions::parse(["remount"]).remount);
+    }
+
+    #[test]
+    fn the_rest_is_for_the_filesystem() {
+        let options = MountOptions::parse(["newinstance", "gid=5,mode=0620", r"lowerdir=/a\,b"]);
+        let expected = [
+            FsOption::Flag("newinstance".into()),
+            value("gid", "5"),
+            value("mode", "0620"),
+            value("lowerdir", r"/a\,b"),
+        ];
+        assert_eq!(options.data, expected);
+        let label = MountOptions::parse([r#"context="system_u:object_r:x_t:s0:c1,c2""#]);
+        assert_eq!(label.data, [value("context", "system_u:object_r:x_t:s0:c1,c2")]);
+        assert!(label.has_value("context"));
+    }
+}

@@ -1,0 +1,174 @@
+//! From one entry of `mounts` to a [`MountStep`].
+
+use std::path::{Path, PathBuf};
+
+use spec::oci;
+use sys::mount::{Depth, attr};
+use sys::path::clean;
+
+use super::{Bind, CgroupView, Context, Fs, IdMap, IdRange, Kind, MountStep, V1View};
+use crate::options::{FsOption, MountOptions, SuperFlag};
+use crate::{Error, Result};
+
+/// Plans all mounts, in their order; a cgroup mount is left out where there is no view of cgroups.
+pub(super) fn steps(mounts: &[oci::Mount], label: Option<&str>, context: &Context) -> Result<Vec<MountStep>> {
+    let plan = |(index, mount)| Entry { index, mount, label, context }.step().transpose();
+    mounts.iter().enumerate().filter_map(plan).collect()
+}
+
+/// One entry of `mounts` with what its plan depends on.
+struct Entry<'a> {
+    index: usize,
+    mount: &'a oci::Mount,
+    label: Option<&'a str>,
+    context: &'a Context,
+}
+
+impl Entry<'_> {
+    fn step(&self) -> Result<Option<MountStep>> {
+        let destination = clean(self.mount.destination());
+        if destination == Path::new("/") {
+            return Err(self.invalid("destination", "a mount cannot cover the container's root"));
+        }
+        let mut options = MountOptions::parse(self.mount.options().iter().flatten());
+        let Some(kind) = self.kind(&destination, &mut options)? else { return Ok(None) };
+        // Mount points and device nodes are yet to be made in these (the cgroup view finishes itself).
+        let is_tmpfs = matches!(&kind, Kind::Fs(fs) if fs.fstype == "tmpfs");
+        let keeps_open = is_tmpfs || destination == Path::new("/dev");
+        let late_readonly = keeps_open && options.attrs.set & attr::RDONLY != 0;
+        if late_readonly {
+            options.attrs.set &= !attr::RDONLY;
+        }
+        Ok(Some(MountStep {
+            index: self.index,
+            destination,
+            kind,
+            attrs: options.attrs,
+            tree_attrs: options.tree_attrs,
+            propagation: options.propagation,
+            late_readonly,
+        }))
+    }
+
+    fn kind(&self, destination: &Path, options: &mut MountOptions) -> Result<Option<Kind>> {
+        let fstype = self.mount.typ().as_deref().unwrap_or_default();
+        if options.bind.is_some() || fstype == "bind" {
+            return self.bind(options).map(Some);
+        }
+        if options.remount {
+            return Ok(Some(Kind::Remount));
+        }
+        if self.has_idmap(options) {
+            return Err(self.invalid("options", "an id-mapped mount must be a bind mount"));
+        }
+        if destination == Path::new("/proc") && fstype != "proc" {
+            let problem =
+                format!("\"/proc\" cannot be mounted because it is not of type proc but {fstype:?}");
+            return Err(self.invalid("type", problem));
+        }
+        match (fstype, &self.context.cgroup) {
+            ("", _) => Err(self.invalid("type", "missing, and the options do not ask for a bind mount")),
+            ("cgroup", CgroupView::None) => Ok(None),
+            ("cgroup", CgroupView::V1 { hierarchies, links }) => {
+                options.data.clear();
+                options.attrs.set |= attr::NOSUID | attr::NODEV | attr::NOEXEC;
+                Ok(Some(Kind::CgroupV1(V1View {
+                    hierarchies: hierarchies.clone(),
+                    links: links.clone(),
+                    own_namespace: self.context.cgroup_namespace,
+                })))
+            }
+            ("cgroup" | "cgroup2", CgroupView::V2 { host_path }) => {
+                Ok(Some(self.cgroup2(host_path, std::mem::take(options), options)))
+            }
+            _ => Ok(Some(Kind::Fs(self.fs(fstype, options)))),
+        }
+    }
+
+    /// Without a cgroup namespace a new mount of cgroup2 would show the host's whole tree (CVE-2023-25809), so the
+    /// container's own directory is bound then.
+    fn cgroup2(&self, host_path: &Path, given: MountOptions, left: &mut MountOptions) -> Kind {
+        *left = MountOptions { data: Vec::new(), ..given };
+        left.attrs.set |= attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        if !self.context.cgroup_namespace {
+            return Kind::Bind(Bind { source: host_path.to_owned(), depth: Depth::One, idmap: None });
+        }
+        Kind::Fs(Fs { fallback: Some(host_path.to_owned()), ..self.fs("cgroup2", left) })
+    }
+
+    fn bind(&self, options: &MountOptions) -> Result<Kind> {
+        if !options.data.is_empty() {
+            let problem = "bind mounts cannot have any filesystem-specific options applied";
+            return Err(self.invalid("options", format!("{problem}: {:?}", options.data)));
+        }
+        let source = match self.mount.source() {
+            Some(source) if !source.as_os_str().is_empty() => self.context.bundle.join(source),
+            _ => return Err(self.invalid("source", "a bind mount needs one")),
+        };
+        let depth = options.bind.unwrap_or_default();
+        Ok(Kind::Bind(Bind { source, depth, idmap: self.idmap(options)? }))
+    }
+
+    fn has_idmap(&self, options: &MountOptions) -> bool {
+        options.idmap.is_some() || self.mount.uid_mappings().is_some() || self.mount.gid_mappings().is_some()
+    }
+
+    fn idmap(&self, options: &MountOptions) -> Result<Option<IdMap>> {
+        if !self.has_idmap(options) {
+            return Ok(None);
+        }
+        let ranges = |list: &Option<Vec<oci::LinuxIdMapping>>| -> Vec<IdRange> {
+            let range = |map: &oci::LinuxIdMapping| IdRange {
+                container: map.container_id(),
+                host: map.host_id(),
+                size: map.size(),
+            };
+            list.iter().flatten().map(range).collect()
+        };
+        let (uids, gids) = (ranges(self.mount.uid_mappings()), ranges(self.mount.gid_mappings()));
+        if uids.is_empty() != gids.is_empty() {
+            return Err(self.invalid("uidMappings", "uidMappings and gidMappings must be given together"));
+        }
+        if uids.is_empty() && !self.context.user_namespace {
+            let problem = "idmap needs uidMappings and gidMappings where the container has no user namespace";
+            return Err(self.invalid("options", problem));
+        }
+        Ok(Some(IdMap { depth: options.idmap.unwrap_or_default(), uids, gids }))
+    }
+
+    fn fs(&self, fstype: &str, options: &MountOptions) -> Fs {
+        let pseudo = matches!(fstype, "proc" | "sysfs");
+        let mut data = options.data.clone();
+        let label = self.label.map(str::to_owned);
+        // proc and sysfs cannot be labelled; an explicit option counts more than mountLabel.
+        if !pseudo && fstype != "mqueue" && !fstype.starts_with("cgroup") && !options.has_value("context") {
+            data.extend(label.iter().map(|label| FsOption::Value("context".into(), label.clone())));
+        }
+        Fs {
+            fstype: fstype.to_owned(),
+            source: self.mount.source().as_ref().map(|source| source.to_string_lossy().into_owned()),
+            super_flags: super_flags(fstype, options),
+            options: data,
+            real_directory: pseudo,
+            inherit_mode: fstype == "tmpfs" && !options.has_value("mode"),
+            copy_up: fstype == "tmpfs" && options.copy_up,
+            label: label.filter(|_| fstype == "mqueue"),
+            fallback: (fstype == "sysfs").then(|| PathBuf::from("/sys")),
+        }
+    }
+
+    fn invalid(&self, field: &str, problem: impl Into<String>) -> Error {
+        Error::invalid(format!("mounts[{}].{field}", self.index), problem)
+    }
+}
+
+/// A disk that is only to be read must not be opened for writing; for the kernel's own filesystems, some of which have
+/// one instance for everybody, read-only is a matter of the mount.
+fn super_flags(fstype: &str, options: &MountOptions) -> Vec<SuperFlag> {
+    let mut flags = options.super_flags.clone();
+    let own = matches!(fstype, "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2");
+    if !own && options.attrs.set & attr::RDONLY != 0 {
+        flags.push(SuperFlag { name: "ro", legacy: 1 });
+    }
+    flags
+}

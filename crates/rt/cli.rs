@@ -1,0 +1,69 @@
+//! The command line as a whole; each command's own options stand with the command.
+
+use crate::commands;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// An OCI container runtime that makes running containers move.
+#[derive(Debug, Parser)]
+#[command(name = "rt", disable_version_flag = true, args_override_self = true, subcommand_required = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The options before the command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Tell each step, with its time
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Write errors to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// The format of that file
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Where the state of containers is kept [default: /run/rt, or $XDG_RUNTIME_DIR/rt without root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Have systemd make the cgroups (not supported yet)
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Ignore errors of cgroup permissions (true, false or auto)
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) rootless: String,
+    /// Print the version
+    #[arg(long, short = 'v')]
+    pub(crate) version: bool,
+}
+
+/// The format of the log file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[command(args_override_self = true)]
+pub(crate) enum Command {
+    Checkpoint(commands::checkpoint::Arguments),
+    Create(commands::create::Arguments),
+    Delete(commands::delete::Arguments),
+    Exec(commands::exec::Arguments),
+    Features(commands::features::Arguments),
+    Kill(commands::kill::Arguments),
+    List(commands::list::Arguments),
+    Pause(commands::pause::Arguments),
+    Ps(commands::ps::Arguments),
+    Restore(commands::restore::Arguments),
+    Resume(commands::resume::Arguments),
+    Run(commands::run::Arguments),
+    Spec(commands::spec::Arguments),
+    Start(commands::start::Arguments),
+    State(commands::state::Arguments),
+}

@@ -1,0 +1,125 @@
+use super::{Target, exit_of};
+use crate::context::Context;
+use crate::exit::Exit;
+use anyhow::{Context as _, bail};
+use clap::Args;
+use container::ops::{self, Exec, ExecUser};
+use std::path::PathBuf;
+
+/// Run one more process in a container
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Send the terminal's master to this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Set an environment variable (NAME=value; may be repeated)
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Give it a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// Run as this user (UID[:GID], numbers)
+    #[arg(long, short, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Add a supplementary group (may be repeated)
+    #[arg(long, short = 'g', value_name = "GID")]
+    additional_gids: Vec<u32>,
+    /// Read the whole process from this JSON file
+    #[arg(long, short, value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Return when it runs, instead of when it has ended
+    #[arg(long, short)]
+    detach: bool,
+    /// Write its process id to this file
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// SELinux label (not supported yet)
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// AppArmor profile (not supported yet)
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// execve(2) can no longer grant privileges
+    #[arg(long)]
+    no_new_privs: bool,
+    /// Add a capability (may be repeated)
+    #[arg(long, short, value_name = "CAP")]
+    cap: Vec<String>,
+    /// Pass this many descriptors, from 3 on, to it
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    preserve_fds: u32,
+    /// Start it in a paused container too
+    #[arg(long)]
+    ignore_paused: bool,
+    #[command(flatten)]
+    target: Target,
+    /// The program and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
+    let request = request(arguments)?;
+    sys::sealed::enter()?;
+    Ok(exit_of(ops::exec(&context.store, &request)?))
+}
+
+fn request(arguments: Arguments) -> anyhow::Result<Exec> {
+    if arguments.process_label.is_some() || arguments.apparmor.is_some() {
+        bail!("--process-label and --apparmor are not supported yet");
+    }
+    let process = arguments.process.as_ref().map(|path| {
+        let bytes = std::fs::read(path).with_context(|| format!("--process {}", path.display()))?;
+        anyhow::Ok(::spec::Process::parse(&bytes, &path.display().to_string())?)
+    });
+    let process = process.transpose()?;
+    if process.is_none() && arguments.command.is_empty() {
+        bail!("exec needs a program to run, or --process FILE");
+    }
+    Ok(Exec {
+        id: arguments.target.id()?,
+        process,
+        args: arguments.command,
+        cwd: arguments.cwd,
+        env: arguments.env,
+        tty: arguments.tty,
+        user: arguments.user.as_deref().map(parse_user).transpose()?,
+        additional_gids: arguments.additional_gids,
+        caps: arguments.cap,
+        no_new_privs: arguments.no_new_privs,
+        detach: arguments.detach,
+        console_socket: arguments.console_socket,
+        pid_file: arguments.pid_file,
+        preserve_fds: arguments.preserve_fds,
+        ignore_paused: arguments.ignore_paused,
+    })
+}
+
+/// Strictly numbers: CVE-2026-30892 was a user that was not understood and became root.
+fn parse_user(text: &str) -> anyhow::Result<ExecUser> {
+    let number = |part: &str| match part.parse::<u32>() {
+        // The kernel's "no change" (setresuid(2)).
+        Ok(u32::MAX) | Err(_) => bail!("--user {text:?}: must be UID[:GID], both numbers"),
+        Ok(number) if part.starts_with('+') => bail!("--user {text:?}: {number} must be written without a sign"),
+        Ok(number) => Ok(number),
+    };
+    let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
+    Ok(ExecUser { uid: number(uid)?, gid: gid.map(number).transpose()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_numbers_and_nothing_else() {
+        assert_eq!(parse_user("1").unwrap(), ExecUser { uid: 1, gid: None });
+        assert_eq!(parse_user("1:2").unwrap(), ExecUser { uid: 1, gid: Some(2) });
+        for bad in ["", ":", "1:", ":2", "root", "1:x", "-1", "+1", "4294967295", "4294967296", "1:2:3", " 1"] {
+            assert!(parse_user(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+use crate::exit::Exit;
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Print what this runtime supports as JSON
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(_: &Arguments) -> anyhow::Result<Exit> {
+    println!("{}", serde_json::to_string_pretty(&document())?);
+    Ok(Exit::Success)
+}
+
+/// The features document (runtime-spec, features.md): what is truly there, and nothing else.
+fn document() -> Value {
+    let hooks = ::spec::HookKind::ALL.map(::spec::HookKind::name);
+    json!({
+        "ociVersionMin": ::spec::OCI_VERSION_MIN,
+        "ociVersionMax": ::spec::OCI_VERSION,
+        "hooks": hooks,
+        "mountOptions": container::mount_options(),
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+            "capabilities": ::spec::capability_names().collect::<Vec<_>>(),
+            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "seccomp": {"enabled": false},
+            "apparmor": {"enabled": false},
+            "selinux": {"enabled": false},
+            "intelRdt": {"enabled": false},
+            "mountExtensions": {"idmap": {"enabled": false}}
+        },
+        "annotations": {
+            "org.opencontainers.runc.checkpoint.enabled": "true",
+            "dev.rt.version": env!("CARGO_PKG_VERSION"),
+            "dev.rt.commit": env!("RT_COMMIT")
+        },
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"]
+    })
+}

@@ -1,0 +1,78 @@
+//! One file for each command: its options, the request made from them, and what is printed of the outcome.
+
+pub(crate) mod checkpoint;
+pub(crate) mod create;
+pub(crate) mod criu_options;
+pub(crate) mod delete;
+pub(crate) mod exec;
+pub(crate) mod features;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod ps;
+pub(crate) mod restore;
+pub(crate) mod resume;
+pub(crate) mod run;
+pub(crate) mod spec;
+pub(crate) mod start;
+pub(crate) mod state;
+mod version;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::exit::Exit;
+use ::spec::Id;
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+    if cli.global.version {
+        version::print();
+        return Ok(Exit::Success);
+    }
+    let Some(command) = cli.command else {
+        anyhow::bail!("no command given (see `rt --help`)");
+    };
+    let context = Context::new(&cli.global)?;
+    match command {
+        Command::Checkpoint(arguments) => checkpoint::run(&context, arguments),
+        Command::Create(arguments) => create::run(&context, arguments),
+        Command::Delete(arguments) => delete::run(&context, &arguments),
+        Command::Exec(arguments) => exec::run(&context, arguments),
+        Command::Features(arguments) => features::run(&arguments),
+        Command::Kill(arguments) => kill::run(&context, &arguments),
+        Command::List(arguments) => list::run(&context, &arguments),
+        Command::Pause(arguments) => pause::run(&context, &arguments),
+        Command::Ps(arguments) => ps::run(&context, &arguments),
+        Command::Restore(arguments) => restore::run(&context, arguments),
+        Command::Resume(arguments) => resume::run(&context, &arguments),
+        Command::Run(arguments) => run::run(&context, arguments),
+        Command::Spec(arguments) => spec::run(&arguments),
+        Command::Start(arguments) => start::run(&context, &arguments),
+        Command::State(arguments) => state::run(&context, &arguments),
+    }
+}
+
+/// Reads a container id from the command line.
+fn parse_id(text: &str) -> Result<Id, ::spec::Error> {
+    Id::new(text)
+}
+
+/// Reads a path that must not be empty.
+fn exit_of(exit: Option<container::Exit>) -> Exit {
+    exit.map_or(Exit::Success, |exit| Exit::Program(exit.shell_code()))
+}
+
+/// The container that a command is about. Checked when the command runs, so that a bad id is reported like any other error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+}
+
+impl Target {
+    /// The checked id.
+    pub(crate) fn id(&self) -> anyhow::Result<Id> {
+        Ok(parse_id(&self.id)?)
+    }
+}

@@ -1,0 +1,55 @@
+use super::{Target, criu_options::CriuOptions, exit_of};
+use crate::context::{self, Context};
+use crate::exit::Exit;
+use clap::Args;
+use container::restore::{Restore, restore};
+use std::path::PathBuf;
+
+/// Bring a container back from a directory of images
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    options: CriuOptions,
+    /// The bundle's directory [default: the current one]
+    #[arg(long, short, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    bundle: PathBuf,
+    /// Send the terminal's master to this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Return when the container runs, instead of when it has ended
+    #[arg(long, short)]
+    detach: bool,
+    /// Write init's process id to this file
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Do not adopt the container's orphans
+    #[arg(long)]
+    no_subreaper: bool,
+    /// Accepted for runc's sake: CRIU makes the root, and always pivots
+    #[arg(long)]
+    no_pivot: bool,
+    /// Accepted for the engines' sake: a restored process has the keyrings it had
+    #[arg(long)]
+    no_new_keyring: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
+    let options = arguments.options;
+    let mut stats = options.open_stats()?;
+    let request = Restore {
+        id: arguments.target.id()?,
+        bundle: arguments.bundle,
+        images: options.images(),
+        work: options.work(),
+        allow: options.allowances()?,
+        criu: context::criu()?,
+        console_socket: arguments.console_socket,
+        pid_file: arguments.pid_file,
+        detach: arguments.detach,
+        no_subreaper: arguments.no_subreaper,
+    };
+    let outcome = restore(&context.store, &request, |outcome| stats.write(outcome))?;
+    Ok(exit_of(outcome.exit))
+}

@@ -1,0 +1,17 @@
+use super::Target;
+use crate::context::Context;
+use crate::exit::Exit;
+use clap::Args;
+use container::ops;
+
+/// Thaw a container's processes
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
+    ops::resume(&context.store, &arguments.target.id()?)?;
+    Ok(Exit::Success)
+}

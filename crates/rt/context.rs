@@ -1,0 +1,40 @@
+//! What every command needs of its surroundings.
+
+use crate::cli::Global;
+use anyhow::{Context as _, bail};
+use container::Store;
+use std::path::PathBuf;
+
+/// The caller's surroundings, looked at once.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The state store.
+    pub(crate) store: Store,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
+        if global.systemd_cgroup {
+            bail!("--systemd-cgroup is not supported yet; use the engine's cgroupfs driver");
+        }
+        if !matches!(global.rootless.as_str(), "true" | "false" | "auto") {
+            bail!("--rootless {}: must be true, false or auto", global.rootless);
+        }
+        let root = match &global.root {
+            Some(root) if root.as_os_str().is_empty() => bail!("--root: the path is empty"),
+            Some(root) => std::path::absolute(root).with_context(|| format!("--root {}", root.display()))?,
+            None => default_root(),
+        };
+        Ok(Self { store: Store::new(&root) })
+    }
+}
+
+fn default_root() -> PathBuf {
+    let for_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !sys::is_root());
+    for_user.map_or_else(|| "/run/rt".into(), |dir| PathBuf::from(dir).join("rt"))
+}
+
+/// The criu program: $RT_CRIU, or the first in PATH, or the private one.
+pub(crate) fn criu() -> anyhow::Result<PathBuf> {
+    Ok(container::find_criu(std::env::var_os("RT_CRIU").as_deref(), std::env::var_os("PATH").as_deref())?)
+}

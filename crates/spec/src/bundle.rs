@@ -1,0 +1,143 @@
+//! Loading a bundle's config.json.
+
+use crate::{Error, Namespaces, Process, Result, oci, validate};
+use std::path::{Path, PathBuf};
+
+/// A config.json that passed the checks, with the bytes it was read from.
+///
+/// The bytes are kept since the state store saves them as they are: what a later command reads is what this one checked,
+/// whatever happened to the bundle in between, and unknown fields survive.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The document.
+    pub oci: oci::Spec,
+    /// Its text.
+    pub bytes: Vec<u8>,
+}
+
+impl Config {
+    /// Parses and checks a config.json. `file` names it in errors.
+    pub fn parse(bytes: Vec<u8>, file: &str) -> Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let oci: oci::Spec = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+            Error::Syntax { file: file.to_owned(), path: e.path().to_string(), reason: e.inner().to_string() }
+        })?;
+        validate::check(&oci)?;
+        Ok(Self { oci, bytes })
+    }
+
+    /// Reads, parses and checks the config.json at `path`.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::File {
+            path: path.display().to_string(),
+            reason: text(&e),
+            hint: if e.kind() == std::io::ErrorKind::NotFound { " (`rt spec` writes one)" } else { "" },
+        })?;
+        Self::parse(bytes, &path.display().to_string())
+    }
+
+    /// The process to run, its values resolved.
+    pub fn process(&self) -> Result<Process> {
+        match self.oci.process() {
+            Some(process) => Process::of(process),
+            None => Err(Error::field("process", "is missing")),
+        }
+    }
+
+    /// The namespaces, new and joined.
+    pub fn namespaces(&self) -> Result<Namespaces> {
+        Namespaces::of(&self.oci)
+    }
+
+    /// The `linux` object, if there is one.
+    pub fn linux(&self) -> Option<&oci::Linux> {
+        self.oci.linux().as_ref()
+    }
+
+    /// The annotations, if there are any.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.oci.annotations().as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// A bundle: a directory with a checked config.json and a root file system.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The bundle's directory; absolute.
+    pub dir: PathBuf,
+    /// The root file system; absolute, and a directory when it was loaded.
+    pub rootfs: PathBuf,
+    /// The checked config.json.
+    pub config: Config,
+}
+
+impl Bundle {
+    /// Loads the bundle in `dir`.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let file_error = |path: &Path, e: &std::io::Error| Error::File {
+            path: path.display().to_string(),
+            reason: text(e),
+            hint: "",
+        };
+        let dir = dir.canonicalize().map_err(|e| file_error(dir, &e))?;
+        let config = Config::load(&dir.join("config.json"))?;
+        let Some(root) = config.oci.root() else {
+            return Err(Error::field("root", "is missing"));
+        };
+        let rootfs = dir.join(root.path());
+        let rootfs = rootfs
+            .canonicalize()
+            .map_err(|e| Error::field("root.path", format!("{}: {}", rootfs.display(), text(&e))))?;
+        if !rootfs.is_dir() {
+            return Err(Error::field("root.path", format!("{}: not a directory", rootfs.display())));
+        }
+        Ok(Self { dir, rootfs, config })
+    }
+}
+
+/// Parses JSON so that an error names the field by its path. `file` names the text.
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+        let path = e.path().to_string();
+        // The tracker has no name for what is no value at all.
+        let path = if matches!(path.as_str(), "." | "?") { "not valid JSON".to_owned() } else { path };
+        Error::Syntax { file: file.to_owned(), path, reason: e.inner().to_string() }
+    })
+}
+
+/// An I/O error's text as the other runtimes print it: lower case, no number.
+fn text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> String {
+        Config::parse(json.into(), "config.json").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_json_path() {
+        let text = error(
+            r#"{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"user":{"uid":"zero","gid":0},"cwd":"/"}}"#,
+        );
+        assert!(text.starts_with("config.json: process.user.uid: invalid type"), "{text}");
+        assert!(error("{").contains("EOF while parsing an object at line 1"), "{}", error("{"));
+        assert!(error("nonsense").starts_with("config.json: not valid JSON: expected"), "{}", error("nonsense"));
+        assert_eq!(
+            error(r#"{"ociVersion":"2.0.0"}"#),
+            "config.json: ociVersion: \"2.0.0\" is not supported (1.0.0 to 1.x are)"
+        );
+    }
+
+    #[test]
+    fn a_missing_bundle_or_config_says_so() {
+        let dir = std::env::temp_dir();
+        let text = Bundle::load(&dir.join("no-such-bundle")).unwrap_err().to_string();
+        assert!(text.ends_with("no-such-bundle: no such file or directory"), "{text}");
+    }
+}

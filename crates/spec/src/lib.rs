@@ -1,0 +1,78 @@
+//! config.json, loaded and checked: pure, but for reading the bundle's file.
+//!
+//! [`oci_spec`]'s types are handed on as they are ([`oci`]); a type of our own stands only where a check or a resolved value
+//! makes it differ: [`Process`], [`Namespaces`], [`Id`].
+
+mod bundle;
+mod capability;
+mod default;
+mod hooks;
+mod id;
+mod namespaces;
+mod process;
+mod validate;
+
+pub use bundle::{Bundle, Config};
+pub use capability::{CapabilitySets, capability_bit, capability_names};
+pub use default::{Host, default_config};
+pub use hooks::{HookKind, hooks};
+pub use id::Id;
+pub use namespaces::{Namespace, Namespaces};
+pub use oci_spec::runtime as oci;
+pub use process::{Process, Rlimit, User};
+
+/// The lowest runtime-spec version whose bundles run here.
+pub const OCI_VERSION_MIN: &str = "1.0.0";
+/// The runtime-spec version that this runtime implements and writes.
+pub const OCI_VERSION: &str = "1.2.1";
+
+/// Why a bundle cannot be used; always one line, which names the file or the JSON path.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the bundle cannot be read.
+    #[error("{path}: {reason}{hint}")]
+    File {
+        /// The file.
+        path: String,
+        /// The error's text.
+        reason: String,
+        /// What to do about it, with a leading separator; may be empty.
+        hint: &'static str,
+    },
+    /// The text is no JSON, or a field has the wrong type.
+    #[error("{file}: {path}: {reason}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// The JSON path of the field ("process.user.uid").
+        path: String,
+        /// What the parser says, with line and column.
+        reason: String,
+    },
+    /// A field has a value that cannot be used.
+    #[error("config.json: {path}: {reason}")]
+    Field {
+        /// The JSON path of the field.
+        path: String,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// A container id that is not allowed.
+    #[error("invalid container id {id:?}: {reason}")]
+    Id {
+        /// The id as given, shortened when long.
+        id: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+}
+
+/// What this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A field's error.
+    pub fn field(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Field { path: path.into(), reason: reason.into() }
+    }
+}

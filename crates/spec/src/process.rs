@@ -1,0 +1,141 @@
+//! The process of a container, or of an `exec`, its values resolved.
+
+use crate::bundle::from_json;
+use crate::oci::{self, PosixRlimitType};
+use crate::{CapabilitySets, Error, Result};
+use std::path::PathBuf;
+
+/// Who the process runs as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// User id inside the container's user namespace.
+    pub uid: u32,
+    /// Group id inside the container's user namespace.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask; None leaves 0022, as runc does.
+    pub umask: Option<u32>,
+}
+
+/// One resource limit (setrlimit(2)); values in the limit's own unit, `u64::MAX` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Which.
+    pub kind: PosixRlimitType,
+    /// What is enforced now.
+    pub soft: u64,
+    /// What the soft limit may be raised to.
+    pub hard: u64,
+}
+
+/// A process to run in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Whether it gets a pseudo-terminal.
+    pub terminal: bool,
+    /// The terminal's first size in characters: (height, width).
+    pub console_size: Option<(u16, u16)>,
+    /// Who it runs as.
+    pub user: User,
+    /// Program and arguments; never empty.
+    pub args: Vec<String>,
+    /// `NAME=value` each.
+    pub env: Vec<String>,
+    /// Working directory inside the container; absolute.
+    pub cwd: PathBuf,
+    /// Capability sets; None (no `capabilities` object) drops them all.
+    pub capabilities: Option<CapabilitySets>,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Whether execve(2) can no longer grant privileges.
+    pub no_new_privileges: bool,
+    /// What to add to the badness by which the kernel picks a victim (-1000 to 1000).
+    pub oom_score_adj: Option<i32>,
+}
+
+impl Process {
+    /// Checks and resolves a `process` object.
+    pub fn of(process: &oci::Process) -> Result<Self> {
+        unsupported(process)?;
+        let args = process.args().clone().unwrap_or_default();
+        if args.first().is_none_or(String::is_empty) {
+            return Err(Error::field("process.args", "must name the program to run"));
+        }
+        if !process.cwd().is_absolute() {
+            return Err(Error::field("process.cwd", format!("{:?} must be an absolute path", process.cwd())));
+        }
+        let strings = args
+            .iter()
+            .map(|a| ("process.args", a))
+            .chain(process.env().iter().flatten().map(|e| ("process.env", e)));
+        for (path, text) in strings {
+            if text.contains('\0') {
+                return Err(Error::field(path, format!("{text:?} holds a NUL byte")));
+            }
+        }
+        let user = process.user();
+        Ok(Self {
+            terminal: process.terminal().unwrap_or(false),
+            console_size: process.console_size().map(|size| (clamp(size.height()), clamp(size.width()))),
+            user: User {
+                uid: user.uid(),
+                gid: user.gid(),
+                groups: user.additional_gids().clone().unwrap_or_default(),
+                umask: user.umask(),
+            },
+            args,
+            env: process.env().clone().unwrap_or_default(),
+            cwd: process.cwd().clone(),
+            capabilities: process.capabilities().as_ref().map(CapabilitySets::of),
+            rlimits: rlimits(process)?,
+            no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            oom_score_adj: process.oom_score_adj(),
+        })
+    }
+
+    /// Parses the `process` object that `exec --process FILE` reads.
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
+        let process: oci::Process = from_json(bytes, file)?;
+        Self::of(&process)
+    }
+}
+
+fn clamp(characters: u64) -> u16 {
+    u16::try_from(characters).unwrap_or(u16::MAX)
+}
+
+fn rlimits(process: &oci::Process) -> Result<Vec<Rlimit>> {
+    let mut limits: Vec<Rlimit> = Vec::new();
+    for (i, limit) in process.rlimits().iter().flatten().enumerate() {
+        let path = || format!("process.rlimits[{i}]");
+        if limits.iter().any(|l| l.kind == limit.typ()) {
+            return Err(Error::field(path(), format!("{} is given twice", limit.typ())));
+        }
+        if limit.soft() > limit.hard() {
+            return Err(Error::field(
+                path(),
+                format!("soft limit {} is above hard limit {}", limit.soft(), limit.hard()),
+            ));
+        }
+        limits.push(Rlimit { kind: limit.typ(), soft: limit.soft(), hard: limit.hard() });
+    }
+    Ok(limits)
+}
+
+/// Refuses what is not implemented, rather than running a process with less protection than its author asked for.
+fn unsupported(process: &oci::Process) -> Result<()> {
+    let set = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
+    for (path, given) in [
+        ("process.apparmorProfile", set(process.apparmor_profile())),
+        ("process.selinuxLabel", set(process.selinux_label())),
+        ("process.ioPriority", process.io_priority().is_some()),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
+    ] {
+        if given {
+            return Err(Error::field(path, "is not supported yet"));
+        }
+    }
+    Ok(())
+}

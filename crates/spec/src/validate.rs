@@ -1,0 +1,185 @@
+//! What must hold of a config.json before anything is made from it.
+
+use crate::oci::{LinuxNamespaceType as Ns, Spec};
+use crate::{Error, HookKind, Namespaces, Process, Result, hooks};
+
+/// Checks a document as a whole. Each error names the JSON path.
+pub(crate) fn check(spec: &Spec) -> Result<()> {
+    version(spec.version())?;
+    if let Some(process) = spec.process() {
+        Process::of(process)?;
+    }
+    let namespaces = Namespaces::of(spec)?;
+    hostname(spec, &namespaces)?;
+    hook_paths(spec)?;
+    linux(spec, &namespaces)
+}
+
+fn version(version: &str) -> Result<()> {
+    if version.is_empty() {
+        return Err(Error::field("ociVersion", "is missing"));
+    }
+    if version.split('.').next() != Some("1") {
+        return Err(Error::field("ociVersion", format!("{version:?} is not supported (1.0.0 to 1.x are)")));
+    }
+    Ok(())
+}
+
+fn hostname(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    for (path, value) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
+        let Some(value) = value.as_deref().filter(|v| !v.is_empty()) else { continue };
+        if !namespaces.is_private(Ns::Uts) {
+            return Err(Error::field(path, "unable to set it without a private UTS namespace"));
+        }
+        if value.len() > 64 {
+            return Err(Error::field(path, "is longer than 64 bytes"));
+        }
+    }
+    Ok(())
+}
+
+fn hook_paths(spec: &Spec) -> Result<()> {
+    for kind in HookKind::ALL {
+        for (i, hook) in hooks(spec, kind).iter().enumerate() {
+            let path = |field: &str| format!("hooks.{}[{i}].{field}", kind.name());
+            if !hook.path().is_absolute() {
+                return Err(Error::field(
+                    path("path"),
+                    format!("{:?} must be an absolute path", hook.path()),
+                ));
+            }
+            if hook.timeout().is_some_and(|t| t <= 0) {
+                return Err(Error::field(path("timeout"), "must be greater than zero"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    if !namespaces.is_private(Ns::Mount) {
+        return Err(Error::field(
+            "linux.namespaces",
+            "a container without a mount namespace is not supported; add {\"type\": \"mount\"}",
+        ));
+    }
+    let masked =
+        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())];
+    for (path, list) in masked {
+        if let Some(relative) = list.iter().flatten().find(|p| !p.starts_with('/')) {
+            return Err(Error::field(path, format!("{relative:?} must be an absolute path")));
+        }
+    }
+    sysctl(spec, namespaces)?;
+    // Refused rather than ignored: a container must not run with less than its author asked for.
+    for (path, given) in [
+        ("linux.seccomp", linux.seccomp().is_some()),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.personality", linux.personality().is_some()),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
+        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
+    ] {
+        if given {
+            return Err(Error::field(path, "is not supported yet"));
+        }
+    }
+    if namespaces.path(Ns::User).is_some() {
+        return Err(Error::field(
+            "linux.namespaces",
+            "joining a user namespace by path is not supported yet",
+        ));
+    }
+    user_mappings(spec, namespaces)
+}
+
+fn user_mappings(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    for (path, mappings) in
+        [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())]
+    {
+        let given = mappings.as_ref().is_some_and(|m| !m.is_empty());
+        if given && !namespaces.is_private(Ns::User) {
+            return Err(Error::field(
+                path,
+                "user namespace mappings specified, but user namespace isn't enabled in the config",
+            ));
+        }
+        if !given && namespaces.is_new(Ns::User) {
+            return Err(Error::field(path, "a new user namespace needs mappings"));
+        }
+    }
+    Ok(())
+}
+
+/// A sysctl belongs to a namespace; setting it without that namespace would change the host (sysctl/kernel.rst, net.rst).
+fn sysctl(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let Some(list) = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()) else { return Ok(()) };
+    for key in list.keys() {
+        let path = || format!("linux.sysctl[{key:?}]");
+        let name = key.replace('/', ".");
+        let needs = if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+            Ns::Ipc
+        } else if name.starts_with("net.") {
+            Ns::Network
+        } else if name == "kernel.domainname" || name == "kernel.hostname" {
+            Ns::Uts
+        } else {
+            return Err(Error::field(path(), "is not in a separate kernel namespace"));
+        };
+        if name.split('.').any(|part| part.is_empty()) || name.contains("..") {
+            return Err(Error::field(path(), "is not a sysctl name"));
+        }
+        if !namespaces.is_private(needs) {
+            return Err(Error::field(path(), format!("is not allowed without a private {needs} namespace")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    fn error(linux: &str) -> String {
+        let json = format!(r#"{{"ociVersion":"1.0.2","root":{{"path":"rootfs"}},"linux":{linux}}}"#);
+        match Config::parse(json.into_bytes(), "config.json") {
+            Ok(_) => String::new(),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn names_what_is_wrong_in_linux() {
+        assert!(error("{}").contains("linux.namespaces"));
+        assert!(
+            error(r#"{"namespaces":[{"type":"mount"},{"type":"mount"}]}"#).contains("linux.namespaces[1]")
+        );
+        assert!(
+            error(r#"{"namespaces":[{"type":"mount","path":"x"}]}"#).contains("linux.namespaces[0].path")
+        );
+        assert!(
+            error(r#"{"namespaces":[{"type":"mount"}],"sysctl":{"net.a.b":"1"}}"#).contains("private net")
+        );
+        assert!(
+            error(r#"{"namespaces":[{"type":"mount"}],"sysctl":{"kernel.panic":"1"}}"#)
+                .contains("separate kernel namespace")
+        );
+        assert!(
+            error(r#"{"namespaces":[{"type":"mount"}],"maskedPaths":["proc"]}"#)
+                .contains("linux.maskedPaths")
+        );
+        assert_eq!(error(r#"{"namespaces":[{"type":"mount"}]}"#), "");
+    }
+}

@@ -1,0 +1,58 @@
+//! What /proc tells of a process.
+
+use crate::error::{Error, Result};
+use rustix::process::Pid;
+
+/// The parts of `/proc/PID/stat` that say whether a process is still the one that was started (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// One letter: `R`, `S`, `D`, `Z`, `T`, `X` ...
+    pub state: u8,
+    /// When it started, in clock ticks since boot; with the pid, it names a process for good.
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// Whether the process has ended and waits to be reaped.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// Reads a process' [`Stat`]; None when there is no such process.
+pub fn stat(pid: Pid) -> Result<Option<Stat>> {
+    let path = format!("/proc/{pid}/stat");
+    match std::fs::read(&path) {
+        Ok(bytes) => parse(&bytes).map(Some).ok_or_else(|| Error::new("parse", path, libc::EINVAL)),
+        // ESRCH: it ended between the open and the read.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        Err(e) => Err(Error::new("read", format!("{path:?}"), e.raw_os_error().unwrap_or(libc::EIO))),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Stat> {
+    // The second field is the command in parentheses, which may itself hold spaces and parentheses: count from the last one.
+    let close = bytes.iter().rposition(|b| *b == b')')?;
+    let mut fields = bytes[close + 1..].split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
+    let state = *fields.next()?.first()?;
+    // Field 22 is starttime; field 3, the state, is consumed.
+    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
+    Some(Stat { state, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_parentheses_does_not_confuse() {
+        let line = b"42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 7777 1 2 3";
+        assert_eq!(parse(line), Some(Stat { state: b'S', start_time: 7777 }));
+    }
+
+    #[test]
+    fn finds_this_process_and_no_impossible_one() {
+        assert!(stat(rustix::process::getpid()).unwrap().is_some());
+        assert_eq!(stat(Pid::from_raw(i32::MAX).unwrap()).unwrap(), None);
+    }
+}

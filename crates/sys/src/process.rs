@@ -1,0 +1,267 @@
+//! Making, replacing and waiting for processes.
+
+use crate::error::{Context, Error, Result, check};
+use rustix::process::{Pid, WaitStatus};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// linux/sched.h; libc's constant overflows its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The namespaces of clone(2), setns(2) and unshare(2): a set of `CLONE_NEW*` bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(pub u64);
+
+impl Namespaces {
+    /// Mount namespace.
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS as u64);
+    /// Control group namespace.
+    pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
+    /// Host and domain name.
+    pub const UTS: Self = Self(libc::CLONE_NEWUTS as u64);
+    /// System V IPC and POSIX message queues.
+    pub const IPC: Self = Self(libc::CLONE_NEWIPC as u64);
+    /// Users and groups.
+    pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
+    /// Process ids.
+    pub const PID: Self = Self(libc::CLONE_NEWPID as u64);
+    /// Network.
+    pub const NETWORK: Self = Self(libc::CLONE_NEWNET as u64);
+    /// Boot and monotonic clocks. KERNEL(5.6)
+    pub const TIME: Self = Self(0x80);
+
+    /// This set and `other`.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` is in this set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether nothing is in this set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// A child process, held by a descriptor so that its number cannot be mistaken for another's.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id, as this process sees it.
+    pub pid: Pid,
+    /// Its pidfd (close-on-exec).
+    pub pidfd: OwnedFd,
+}
+
+/// On which side of [`fork`] the caller finds itself.
+#[derive(Debug)]
+pub enum Forked {
+    /// In the new process.
+    Child,
+    /// In the calling process.
+    Parent(Child),
+}
+
+/// Forks by clone3(2) into the given new namespaces and, where `cgroup` is given, into that cgroup2 directory
+/// (CLONE_INTO_CGROUP, KERNEL(5.7)).
+///
+/// The child is a copy of this process. That is only sound while the process has one thread, since another thread's locks would
+/// stay locked in the copy for ever; so this refuses with EBUSY when there are more.
+pub fn fork(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
+    require_single_thread()?;
+    // CLONE_NEWTIME shares its bit with clone(2)'s exit signal mask; clone3 takes it as a flag. It moves the child itself.
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is plain data; zero is the kernel's "not given" for every field.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = new.0 | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM the child has its own copy of memory and goes on from here as after fork(2); there is one
+    // thread, so no lock is held by anyone who is not copied.
+    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    match check(ret, "clone3", || format!("flags={:#x}", args.flags))? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(Child {
+            pid: Pid::from_raw(pid as i32).ok_or_else(|| Error::new("clone3", "", libc::EINVAL))?,
+            // SAFETY: the kernel has just stored a new descriptor here, which nobody else owns.
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })),
+    }
+}
+
+fn require_single_thread() -> Result<()> {
+    let tasks = rustix::fs::stat("/proc/self/task").call("stat", || "\"/proc/self/task\"".into())?;
+    // A directory's link count is 2 and one for each subdirectory; here, one for each thread.
+    if tasks.st_nlink == 3 { Ok(()) } else { Err(Error::new("clone3", "more than one thread", libc::EBUSY)) }
+}
+
+/// Replaces this process by a program; returns only the error.
+pub fn exec(path: &CStr, args: &[CString], env: &[CString]) -> Error {
+    let (argv, envp) = (pointers(args), pointers(env));
+    // SAFETY: both arrays end with a null pointer and their strings outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Error::last("execve", format!("{path:?}"))
+}
+
+/// Like [`exec`], for a program that is held open.
+pub fn exec_fd(program: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Error {
+    let (argv, envp) = (pointers(args), pointers(env));
+    // SAFETY: as in `exec`; the empty path with AT_EMPTY_PATH names the descriptor itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Error::last("execveat", format!("{}", program.as_raw_fd()))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Ends the process at once, without running destructors or exit handlers: for a forked child that must not touch what it
+/// shares with its parent.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any value and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By exit(2), with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The status that a shell, and so a runtime's foreground `run`, reports: 128 + n for a signal.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
+    fn of(status: WaitStatus) -> Option<Self> {
+        status.exit_status().map(Self::Code).or_else(|| status.terminating_signal().map(Self::Signal))
+    }
+}
+
+/// Waits until the child `pid` has ended, and reaps it.
+pub fn wait(pid: Pid) -> Result<Exit> {
+    loop {
+        match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()) {
+            Ok(Some((_, status))) => {
+                if let Some(exit) = Exit::of(status) {
+                    return Ok(exit);
+                }
+            }
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::new("waitpid", pid.to_string(), errno.raw_os_error())),
+        }
+    }
+}
+
+/// Reaps every child that has ended already, and returns them.
+pub fn reap_ended() -> Vec<(Pid, Exit)> {
+    let mut ended = Vec::new();
+    while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+        ended.extend(Exit::of(status).map(|exit| (pid, exit)));
+    }
+    ended
+}
+
+/// Sends a signal by number, real-time signals included, through a pidfd (pidfd_send_signal(2), KERNEL(5.1)).
+pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: no pointer but the null siginfo, which means "as kill(2) would".
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    check(ret, "pidfd_send_signal", || signal.to_string()).map(drop)
+}
+
+/// Sends a signal by number to a process id.
+pub fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: kill takes two integers.
+    let ret = unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
+    check(ret.into(), "kill", || format!("{pid}, {signal}")).map(drop)
+}
+
+/// Moves this process into new namespaces (unshare(2)).
+pub fn unshare(new: Namespaces) -> Result<()> {
+    // SAFETY: namespace flags touch no memory of ours; CLONE_FILES, the one flag that could hurt, is no namespace.
+    let ret = unsafe { libc::unshare(new.0 as libc::c_int) };
+    check(ret.into(), "unshare", || format!("{:#x}", new.0)).map(drop)
+}
+
+/// Moves this process into namespaces of the process behind a pidfd (setns(2), KERNEL(5.8)); for the pid namespace, its
+/// future children.
+pub fn join(process: BorrowedFd<'_>, namespaces: Namespaces) -> Result<()> {
+    // SAFETY: setns takes two integers.
+    let ret = unsafe { libc::setns(process.as_raw_fd(), namespaces.0 as libc::c_int) };
+    check(ret.into(), "setns", || format!("pidfd {}, {:#x}", process.as_raw_fd(), namespaces.0)).map(drop)
+}
+
+/// Joins a new anonymous session keyring, so that the container does not see the caller's keys. A kernel without keyrings is
+/// no error.
+pub fn new_session_keyring(name: &CStr) -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: the name outlives the call.
+    let ret = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    match check(ret, "keyctl", || format!("KEYCTL_JOIN_SESSION_KEYRING, {name:?}")) {
+        Err(error) if error.is(libc::ENOSYS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2), KERNEL(5.11)). CVE-2024-21626: nothing that we or our
+/// caller opened may reach the container.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: close_range takes integers; with CLOSE_RANGE_CLOEXEC nothing is closed under anyone's feet.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    check(ret, "close_range", || format!("{first}, MAX, CLOEXEC")).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_a_set() {
+        let set = Namespaces::PID.with(Namespaces::MOUNT);
+        assert!(set.contains(Namespaces::PID) && !set.contains(Namespaces::USER));
+        assert!(set.without(Namespaces::PID).without(Namespaces::MOUNT).is_empty());
+    }
+
+    #[test]
+    fn a_threaded_process_is_not_forked() {
+        // The test harness runs each test on a thread of its own, so this process has several.
+        assert!(fork(Namespaces::default(), None).is_err_and(|e| e.is(libc::EBUSY)));
+    }
+}

@@ -1,0 +1,73 @@
+//! Signals as data: block them, and read them from a descriptor.
+
+use crate::error::{Result, check};
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Signals that arrive as data instead of interrupting: blocked for the process and read from a signalfd(2).
+#[derive(Debug)]
+pub struct Signals {
+    fd: OwnedFd,
+}
+
+impl Signals {
+    /// Blocks every signal that can be blocked and opens a non-blocking descriptor for them.
+    ///
+    /// A child inherits the blocked mask; [`unblock_all`] undoes it there.
+    pub fn take_all() -> Result<Self> {
+        // SAFETY: sigset_t is plain data that sigfillset initializes; the calls only read it.
+        let fd = unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            // A fault is no message: these keep their default, deadly action.
+            for fault in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP]
+            {
+                libc::sigdelset(&raw mut all, fault);
+            }
+            check(
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()).into(),
+                "sigprocmask",
+                String::new,
+            )?;
+            libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        };
+        check(fd.into(), "signalfd", String::new)?;
+        // SAFETY: a new descriptor which nobody else owns.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// The descriptor to poll; readable when a signal waits.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// The next signal's number, if one waits.
+    pub fn next(&self) -> Option<i32> {
+        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+        let n = rustix::io::read(&self.fd, &mut info).ok()?;
+        // ssi_signo is the first field (signalfd(2)).
+        (n == info.len()).then(|| i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
+    }
+}
+
+/// Unblocks all signals and gives each its default action back, as a fresh program expects them.
+pub fn reset_all() -> Result<()> {
+    // SAFETY: SIG_DFL is valid for every signal; those that refuse (KILL, STOP, libc's own) already have it.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+    unblock_all()
+}
+
+/// Unblocks all signals.
+pub fn unblock_all() -> Result<()> {
+    // SAFETY: sigset_t is plain data that sigemptyset initializes.
+    let ret = unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    check(ret.into(), "sigprocmask", String::new).map(drop)
+}

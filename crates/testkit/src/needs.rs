@@ -1,0 +1,130 @@
+//! What a case needs of the machine. A need that is not met skips the case and says why.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::runtime::{criu as criu_binary, in_path};
+
+/// Met, or the reason why not.
+pub type Need = fn() -> Result<(), String>;
+
+/// Root: namespaces, mounts and cgroups without a user namespace.
+///
+/// # Errors
+/// The reason why it is not met; so for each need.
+pub fn root() -> Result<(), String> {
+    met(rustix::process::geteuid().is_root(), "root")
+}
+
+/// A static busybox, which is the whole root filesystem of the test bundles.
+///
+/// # Errors
+/// See [`root`].
+pub fn busybox() -> Result<(), String> {
+    met(crate::bundle::busybox().is_some(), "a static busybox (Debian: busybox-static)")
+}
+
+/// Debian's runc, or any other.
+///
+/// # Errors
+/// See [`root`].
+pub fn runc() -> Result<(), String> {
+    met(in_path("runc").is_some(), "runc in PATH")
+}
+
+/// A CRIU that works on this kernel, as `criu check` says.
+///
+/// # Errors
+/// See [`root`].
+pub fn criu() -> Result<(), String> {
+    static ANSWER: OnceLock<Result<(), String>> = OnceLock::new();
+    ANSWER.get_or_init(ask_criu).clone()
+}
+
+fn ask_criu() -> Result<(), String> {
+    let Some(binary) = criu_binary() else {
+        return met(false, "criu (RT_CRIU, /opt/rt-criu/bin/criu or in PATH; scripts/get-criu obtains one)");
+    };
+    let mut command = Command::new(&binary);
+    command.arg("check").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let works = command.status().is_ok_and(|status| status.success());
+    met(works, &format!("a criu that works on this kernel (`{} check` fails)", binary.display()))
+}
+
+/// A CRIU that can dump TCP sockets on this kernel: since 6.16, `SO_PASSCRED` of such a socket cannot
+/// be asked for, which CRIU took for a failure before 4.2.
+///
+/// # Errors
+/// See [`root`].
+pub fn criu_for_tcp() -> Result<(), String> {
+    criu()?;
+    let kernel = numbers(&std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default());
+    let output = criu_binary().and_then(|binary| Command::new(binary).arg("--version").output().ok());
+    let version = output.map(|output| numbers(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default();
+    met(
+        kernel < vec![6, 16] || version >= vec![4, 2],
+        "criu 4.2 or later to dump TCP sockets on Linux 6.16 or later",
+    )
+}
+
+/// The first two numbers in the text.
+fn numbers(text: &str) -> Vec<u32> {
+    text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).take(2).collect()
+}
+
+/// The means to lock TCP connections during a dump.
+///
+/// # Errors
+/// See [`root`].
+pub fn iptables() -> Result<(), String> {
+    met(in_path("iptables-restore").is_some(), "iptables-restore in PATH")
+}
+
+/// iproute2, to make network namespaces.
+///
+/// # Errors
+/// See [`root`].
+pub fn iproute2() -> Result<(), String> {
+    met(in_path("ip").is_some(), "ip (iproute2) in PATH")
+}
+
+/// util-linux's unshare, for cases that see mounts of their own.
+///
+/// # Errors
+/// See [`root`].
+pub fn unshare() -> Result<(), String> {
+    met(in_path("unshare").is_some(), "unshare in PATH")
+}
+
+/// A v1 freezer hierarchy (also in the hybrid layout).
+///
+/// # Errors
+/// See [`root`].
+pub fn cgroup_v1() -> Result<(), String> {
+    met(Path::new("/sys/fs/cgroup/freezer/tasks").exists(), "cgroup v1 at /sys/fs/cgroup/freezer")
+}
+
+/// cgroup v2 alone at /sys/fs/cgroup.
+///
+/// # Errors
+/// See [`root`].
+pub fn cgroup_v2() -> Result<(), String> {
+    met(Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), "cgroup v2 at /sys/fs/cgroup")
+}
+
+fn met(yes: bool, what: &str) -> Result<(), String> {
+    if yes { Ok(()) } else { Err(format!("needs {what}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert_eq!(numbers("Version: 4.2.1\n"), [4, 2]);
+        assert_eq!(numbers("6.18.0-rc1-amd64"), [6, 18]);
+        assert!(numbers("6.9.1") < numbers("6.16"));
+    }
+}

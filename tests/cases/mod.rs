@@ -1,0 +1,85 @@
+//! The cases, and the few helpers that several modules share.
+
+mod bad_input;
+mod checkpoint;
+mod counter;
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod images;
+mod kill;
+mod killed;
+mod list;
+mod parity;
+mod pause;
+mod ps;
+mod restore;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod store;
+mod tcp;
+
+use testkit::{Fallible, Output, Suite, Test};
+
+/// Adds every module's cases.
+pub(crate) fn all(suite: Suite) -> Suite {
+    suite
+        .module("bad_input", bad_input::cases())
+        .module("images", images::cases())
+        .module("checkpoint", checkpoint::cases())
+        .module("create", create::cases())
+        .module("delete", delete::cases())
+        .module("exec", exec::cases())
+        .module("features", features::cases())
+        .module("kill", kill::cases())
+        .module("killed", killed::cases())
+        .module("list", list::cases())
+        .module("parity", parity::cases())
+        .module("pause", pause::cases())
+        .module("ps", ps::cases())
+        .module("restore", restore::cases())
+        .module("run", run::cases())
+        .module("spec", spec::cases())
+        .module("start", start::cases())
+        .module("state", state::cases())
+        .module("store", store::cases())
+        .module("tcp", tcp::cases())
+}
+
+/// A script that stays.
+const SLEEPER: &str = "while :; do sleep 1000; done";
+
+/// Checks that a command failed as it should: `rt` says it in one line of stderr that holds every one of
+/// `words` (in any case); of runc only the failure is asked.
+fn one_line(test: &Test, output: &Output, words: &[&str]) -> Fallible<()> {
+    if !test.is_rt() {
+        return Ok(());
+    }
+    let line = output.stderr.trim_end();
+    if line.is_empty() || line.contains('\n') {
+        return Err(format!("not exactly one line on stderr: {output}").into());
+    }
+    match words.iter().find(|word| !line.to_lowercase().contains(&word.to_lowercase())) {
+        Some(word) => Err(format!("the error does not mention {word:?}: {output}").into()),
+        None => Ok(()),
+    }
+}
+
+/// An error unless `left` equals `right`; for lists and texts whose `assert_eq!` would be hard to read.
+fn same(what: &str, left: &str, right: &str) -> Fallible<()> {
+    if left == right {
+        return Ok(());
+    }
+    let only = |here: &str, there: &str| {
+        let there: Vec<_> = there.lines().collect();
+        here.lines()
+            .filter(|line| !there.contains(line))
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
+    };
+    let (first, second) = (only(left, right), only(right, left));
+    Err(format!("{what} differs\n  only in the first:\n{first}  only in the second:\n{second}").into())
+}
