@@ -3,15 +3,13 @@
 use crate::error::{Error, Result, Step};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The directory of the images and, where it is another, the one for the log and CRIU's working files; both open.
 #[derive(Debug)]
 pub(crate) struct Directories {
     images: OwnedFd,
     work: Option<OwnedFd>,
-    /// The log's directory, for messages.
-    pub(crate) log_dir: PathBuf,
 }
 
 impl Directories {
@@ -47,7 +45,6 @@ impl Directories {
         Ok(Self {
             images: dir(images, "image directory")?,
             work: work.map(|path| dir(path, "work directory")).transpose()?,
-            log_dir: work.unwrap_or(images).to_owned(),
         })
     }
 

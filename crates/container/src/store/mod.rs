@@ -40,12 +40,12 @@ impl Store {
     }
 
     /// The state root.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Makes a container's directory with its first record and its config, locked.
-    pub fn create(&self, id: &Id, record: &Record, config: &[u8]) -> Result<Entry> {
+    pub(crate) fn create(&self, id: &Id, record: &Record, config: &[u8]) -> Result<Entry> {
         std::fs::create_dir_all(&self.root).step(|| format!("create state root {}", self.root.display()))?;
         let temporary = self.root.join(format!("{UNFINISHED}{}", std::process::id()));
         // Ours, were it to exist: the name is this process' number.
@@ -86,7 +86,7 @@ impl Store {
 
     /// Opens a container to look at it. Whatever a killed `rt` left half done is taken back first, unless another `rt` is at
     /// work on the container right now.
-    pub fn look(&self, id: &Id) -> Result<(Entry, Record)> {
+    pub(crate) fn look(&self, id: &Id) -> Result<(Entry, Record)> {
         let entry = self.open(id)?;
         let record = entry.load()?;
         if record.pending.is_none() || !entry.try_lock()? {
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Opens a container to change it: waits for the lock, and takes back whatever a killed `rt` left half done.
-    pub fn lock(&self, id: &Id) -> Result<(Entry, Record)> {
+    pub(crate) fn lock(&self, id: &Id) -> Result<(Entry, Record)> {
         let entry = self.open(id)?;
         rustix::fs::flock(&entry.dir, FlockOperation::LockExclusive).step(|| format!("lock {}", entry.path.display()))?;
         let record = entry.repair()?;
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// The ids of all containers, sorted. A state root that does not exist holds none.
-    pub fn ids(&self) -> Result<Vec<Id>> {
+    pub(crate) fn ids(&self) -> Result<Vec<Id>> {
         let step = || format!("read state root {}", self.root.display());
         let entries = match std::fs::read_dir(&self.root) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -152,7 +152,7 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// An open container directory; the lock, once taken, lasts as long as this.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The container's id.
     pub id: Id,
     /// The directory's path.
