@@ -64,6 +64,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Makes every runtime see cgroups that it accepts, and says which: crun refuses v1 hierarchies with a v2 one beside them
 /// ("hybrid"), so that one is unmounted, in our view. With `v2_only` the v1 hierarchies are hidden instead.
+///
+/// crun goes on to make directories where the v2 hierarchy was; a tmpfs takes them, so that the machine's own does not.
 pub(crate) fn arrange_cgroups(v2_only: bool) -> Result<&'static str> {
     let pure = Path::new(CGROUPS).join("cgroup.controllers").exists();
     match (pure, v2_only) {
@@ -77,6 +79,7 @@ pub(crate) fn arrange_cgroups(v2_only: bool) -> Result<&'static str> {
             let unified = Path::new(CGROUPS).join("unified");
             if unified.join("cgroup.controllers").exists() {
                 sys::mount::detach(&unified)?;
+                sys::mount::mount_legacy("rt-bench", File::open(&unified)?, "tmpfs", 0, "")?;
             }
             Ok("v1")
         }

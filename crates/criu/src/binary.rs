@@ -12,8 +12,8 @@ const PRIVATE: &str = "/opt/rt-criu/bin/criu";
 /// The criu to use: the `explicit` path, else `variable` (the value of RT_CRIU), else the first `criu` in `path` (the
 /// value of PATH), else the private copy in /opt/rt-criu.
 ///
-/// A path that somebody named and that cannot be used is an error: another criu than the one asked for would be worse.
-/// In PATH, relative entries are passed over, since the current directory is not to decide what runs as root.
+/// A path that somebody named and that cannot be used is an error: another criu than the one asked for would be
+/// worse. In PATH, relative entries are passed over, since the current directory is not to decide what runs as root.
 pub fn find(explicit: Option<&Path>, variable: Option<&OsStr>, path: Option<&OsStr>) -> Result<PathBuf> {
     let named = explicit.or(variable.filter(|value| !value.is_empty()).map(Path::new));
     if let Some(named) = named {

@@ -37,7 +37,8 @@ pub struct Dump<'a> {
     pub auto_dedup: bool,
     /// Keep the pages and serve them on demand over `page_server`, which must then be set.
     ///
-    /// A server without an address listens on every interface and serves whoever connects first: name one, or a socket.
+    /// A server without an address listens on every interface and serves whoever connects first: name one, or a
+    /// socket.
     pub lazy_pages: bool,
     /// Where pages go (or, with `lazy_pages`, where to listen) instead of into the images.
     pub page_server: Option<PageSocket>,
@@ -287,8 +288,8 @@ impl Session {
     }
 }
 
-/// A session that makes rounds of pre-dumps. CRIU forks for each, so each has its own options and images; the dump at the
-/// end has criu's process to itself. Dropping it instead gives up, and the tasks run on.
+/// A session that makes rounds of pre-dumps. CRIU forks for each, so each has its own options and images; the dump
+/// at the end has criu's process to itself. Dropping it instead gives up, and the tasks run on.
 #[derive(Debug)]
 pub struct PreCopy {
     session: Session,

@@ -105,8 +105,8 @@ impl Operation {
         }
     }
 
-    /// Whether an answer of type `kind` is one to this request: CRIU answers its two kinds of pre-dump with their own type
-    /// each, but those of page servers alike.
+    /// Whether an answer of type `kind` is one to this request: CRIU answers its two kinds of pre-dump with their
+    /// own type each, but those of page servers alike.
     pub(crate) fn is_answered_by(self, kind: i32) -> bool {
         let other = match self {
             Self::PreDump => wire::CriuReqType::SinglePreDump,

@@ -1,9 +1,9 @@
 //! A way around CRIU's deafness for a lazy dump's address.
 //!
-//! CRIU(4.2): when a request asks for lazy pages, of the page server's fields only the port is taken; address and descriptor
-//! are dropped and CRIU listens on every interface, handing the tree's memory to whoever connects first. The configuration
-//! file of a request is read after the request, and there both work. So they are passed in a file in memory, behind the
-//! contents of the caller's own configuration file, if it named one.
+//! CRIU(4.2): when a request asks for lazy pages, of the page server's fields only the port is taken; address and
+//! descriptor are dropped and CRIU listens on every interface, handing the tree's memory to whoever connects first.
+//! The configuration file of a request is read after the request, and there both work. So they are passed in a file
+//! in memory, behind the contents of the caller's own configuration file, if it named one.
 
 use std::fs::File;
 use std::io::Write;

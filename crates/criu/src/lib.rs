@@ -1,9 +1,10 @@
 //! A client for CRIU's RPC protocol. It knows nothing of containers.
 //!
-//! A [`Session`] is one `criu swrk` process and the socket to it. Questions ([`Session::version`], [`Session::features`],
-//! ...) leave it open; [`Session::dump`], [`Session::restore`] and the like consume it, because CRIU ends after them.
-//! While an operation runs CRIU tells of its stages, and a [`Notify`] answers each. What comes back is an outcome with
-//! timings, or an [`Error`] whose text is one line: what failed, what to do about it, and CRIU's own words.
+//! A [`Session`] is one `criu swrk` process and the socket to it. Questions ([`Session::version`],
+//! [`Session::features`], ...) leave it open; [`Session::dump`], [`Session::restore`] and the like consume it,
+//! because CRIU ends after them. While an operation runs CRIU tells of its stages, and a [`Notify`] answers each.
+//! What comes back is an outcome with timings, or an [`Error`] whose text is one line: what failed, what to do about
+//! it, and CRIU's own words.
 //!
 //! ```no_run
 //! use std::{fs::File, os::fd::AsFd};

@@ -1,9 +1,9 @@
 //! Reading CRIU's log for the lines that matter.
 //!
-//! A line reads `(00.012345) 4711: Error (criu/sk-inet.c:192): inet: Connected TCP socket`: a timestamp at level 3 and
-//! up, a pid when a restored task speaks, a level and a place for what is wrong. The first error is nearly always the
-//! cause and the later ones its consequences ("Dumping FAILED."), but some machines make CRIU complain at each start
-//! about things that do not matter to it.
+//! A line reads `(00.012345) 4711: Error (criu/sk-inet.c:192): inet: Connected TCP socket`: a timestamp at level 3
+//! and up, a pid when a restored task speaks, a level and a place for what is wrong. The first error is nearly
+//! always the cause and the later ones its consequences ("Dumping FAILED."), but some machines make CRIU complain at
+//! each start about things that do not matter to it.
 
 use std::fmt;
 use std::fs::File;
@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags, openat};
 
-/// Errors at the start of a log that CRIU goes on after: raising its own limit without CAP_SYS_RESOURCE, and probing for
-/// features that need more rights than the operation does.
+/// Errors at the start of a log that CRIU goes on after: raising its own limit without CAP_SYS_RESOURCE, and probing
+/// for features that need more rights than the operation does.
 const HARMLESS: [&str; 4] = [
     "rlimit: Can't setup RLIMIT_NOFILE for self",
     "cgroupns not supported. This is not fatal.",
@@ -126,8 +126,8 @@ impl Report {
         Ok(())
     }
 
-    /// Takes the last lines of a program that did not log in CRIU's way (a dynamic linker that misses a library), unless
-    /// there are better ones.
+    /// Takes the last lines of a program that did not log in CRIU's way (a dynamic linker that misses a library),
+    /// unless there are better ones.
     pub fn tail(&mut self, text: &str) {
         if self.lines.is_empty() {
             let mut last: Vec<&str> =
@@ -142,8 +142,8 @@ impl Report {
     }
 }
 
-/// Reads the log `name` in `dir`; an empty report when there is none, or one that was last written before `since`, which is
-/// that of an earlier operation: criu can fail before it opens its log.
+/// Reads the log `name` in `dir`; an empty report when there is none, or one that was last written before `since`,
+/// which is that of an earlier operation: criu can fail before it opens its log.
 pub fn read(dir: BorrowedFd<'_>, name: &str, since: SystemTime) -> Report {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut report = Report::default();

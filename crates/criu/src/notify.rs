@@ -40,8 +40,8 @@ pub trait Notify {
         Ok(())
     }
 
-    /// All images are written and the tasks still frozen: the last moment to keep them alive by refusing, and the moment
-    /// to copy files of theirs.
+    /// All images are written and the tasks still frozen: the last moment to keep them alive by refusing, and the
+    /// moment to copy files of theirs.
     fn post_dump(&mut self) -> Answer {
         Ok(())
     }
@@ -51,8 +51,8 @@ pub trait Notify {
         Ok(())
     }
 
-    /// All tasks exist, restored and stopped: the last moment to refuse, which kills them. `pid` is the root of the tree
-    /// in our pid namespace.
+    /// All tasks exist, restored and stopped: the last moment to refuse, which kills them. `pid` is the root of the
+    /// tree in our pid namespace.
     fn post_restore(&mut self, _pid: i32) -> Answer {
         Ok(())
     }
@@ -77,8 +77,8 @@ pub trait Notify {
         Ok(())
     }
 
-    /// The restored tasks are complete and about to run: the moment to move addresses. Too late to refuse (CRIU 4.1 and
-    /// 4.2 go on).
+    /// The restored tasks are complete and about to run: the moment to move addresses. Too late to refuse (CRIU 4.1
+    /// and 4.2 go on).
     fn pre_resume(&mut self) -> Answer {
         Ok(())
     }

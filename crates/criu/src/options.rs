@@ -1,7 +1,7 @@
 //! Parts that more than one request has, and how they become CRIU's options.
 //!
-//! A field that is unset here is unset on the wire, so that /etc/criu/default.conf keeps its say: CRIU reads that file
-//! first, then the request, then the request's `config_file`, and the last one wins.
+//! A field that is unset here is unset on the wire, so that /etc/criu/default.conf keeps its say: CRIU reads that
+//! file first, then the request, then the request's `config_file`, and the last one wins.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -53,8 +53,8 @@ impl Session {
         self.start_server(server, CriuReqType::PageServer)
     }
 
-    /// Starts a page server as a child of criu: [`Session::wait_pid`] tells how it ended, and dropping the session before
-    /// that kills it.
+    /// Starts a page server as a child of criu: [`Session::wait_pid`] tells how it ended, and dropping the session
+    /// before that kills it.
     pub fn page_server_child(&mut self, server: &PageServer<'_>) -> Result<PageServerOutcome> {
         let outcome = self.start_server(server, CriuReqType::PageServerChld)?;
         let pid = outcome.pid.ok_or_else(|| missing(Operation::PageServer, "pid"))?;

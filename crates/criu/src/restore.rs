@@ -18,8 +18,8 @@ use crate::{
 pub struct Restore<'a> {
     /// Where from.
     pub images: Images<'a>,
-    /// The new root directory, for a tree with its own mount namespace. It must be a mount point, and the mount it is on
-    /// must not be hidden by another.
+    /// The new root directory, for a tree with its own mount namespace. It must be a mount point, and the mount it
+    /// is on must not be hidden by another.
     pub root: Option<String>,
     /// Make the root task our child instead of criu's.
     pub sibling: bool,

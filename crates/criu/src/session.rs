@@ -23,8 +23,8 @@ const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "CRIU_CONFIG_FILE", "CRIU_LIBS_D
 /// For a caller without a PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long criu may take to put things back in order after its socket was closed in the middle of an operation, and to
-/// end after its last answer. Killed before that, it would leave the tasks stopped, with its code in their memory.
+/// How long criu may take to put things back in order after its socket was closed in the middle of an operation, and
+/// to end after its last answer. Killed before that, it would leave the tasks stopped, with its code in their memory.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How much of what criu wrote to its standard error is read.
@@ -50,13 +50,14 @@ impl<'a> Launch<'a> {
         SOCKET + i32::try_from(self.passed.len()).unwrap_or(i32::MAX)
     }
 
-    /// Makes `root` a mount point, as [`crate::Restore::root`] must be, in a mount namespace that only this criu sees and that
-    /// goes with it.
+    /// Makes `root` a mount point, as [`crate::Restore::root`] must be, in a mount namespace that only this criu
+    /// sees and that goes with it.
     pub fn mount_root(&mut self, root: PathBuf) {
         self.root = Some(root);
     }
 
-    /// Starts it and returns at once: criu needs 30 to 60 ms to get ready, and until then requests wait in the socket.
+    /// Starts it and returns at once: criu needs 30 to 60 ms to get ready, and until then requests wait in the
+    /// socket.
     pub fn start(self) -> Result<Session> {
         let (ours, theirs) = seqpacket::pair().map_err(Error::Start)?;
         let (child, stderr) = self.spawn(theirs.as_fd()).map_err(Error::Start)?;
@@ -91,14 +92,14 @@ impl<'a> Launch<'a> {
 ///
 /// # One process per operation
 ///
-/// CRIU's state after a dump or a restore is not fit for another one, so the process ends with it; types here say so, by
-/// taking `self`. Starting criu is what costs (its probing of the kernel), so questions are asked on the session that then
-/// does the work, and a session can be started early, while the caller still prepares.
+/// CRIU's state after a dump or a restore is not fit for another one, so the process ends with it; types here say
+/// so, by taking `self`. Starting criu is what costs (its probing of the kernel), so questions are asked on the
+/// session that then does the work, and a session can be started early, while the caller still prepares.
 ///
-/// criu dies with us (`PR_SET_PDEATHSIG`: with the thread that called [`Launch::start`]). The other way round, the child is
-/// reaped on every path: when an operation is over, or fails, or is abandoned by dropping the session. Where criu is in the
-/// middle of something it gets ten seconds after its socket closed, since it then undoes what it began; at other times it is
-/// killed at once.
+/// criu dies with us (`PR_SET_PDEATHSIG`: with the thread that called [`Launch::start`]). The other way round, the
+/// child is reaped on every path: when an operation is over, or fails, or is abandoned by dropping the session.
+/// Where criu is in the middle of something it gets ten seconds after its socket closed, since it then undoes what
+/// it began; at other times it is killed at once.
 #[derive(Debug)]
 pub struct Session {
     socket: Option<OwnedFd>,

@@ -15,13 +15,14 @@ mod child;
 
 /// A program to start.
 ///
-/// The new process shares our memory until it execs (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3) does), so starting costs
-/// the same whether we are small or large, and a failure of any step comes back as an errno instead of an exit code.
+/// The new process shares our memory until it execs (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3) does), so starting
+/// costs the same whether we are small or large, and a failure of any step comes back as an errno instead of an exit
+/// code.
 ///
-/// It gets the environment, the arguments and the descriptors named here and nothing else: 0, 1 and 2 are inherited unless
-/// placed, every other descriptor is closed, also one that our own caller left without close-on-exec. Signal handlers are
-/// reset and the signal mask is empty; ignored signals stay ignored, except SIGPIPE, which Rust's runtime ignores and
-/// other programs do not expect to be.
+/// It gets the environment, the arguments and the descriptors named here and nothing else: 0, 1 and 2 are inherited
+/// unless placed, every other descriptor is closed, also one that our own caller left without close-on-exec. Signal
+/// handlers are reset and the signal mask is empty; ignored signals stay ignored, except SIGPIPE, which Rust's
+/// runtime ignores and other programs do not expect to be.
 pub struct Spawn<'a> {
     program: CString,
     args: Vec<CString>,
@@ -72,8 +73,8 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Gives the program a mount namespace of its own, which nothing leaves or enters, with `dir` and all below it bound
-    /// onto itself: `dir` is a mount point there, and only there.
+    /// Gives the program a mount namespace of its own, which nothing leaves or enters, with `dir` and all below it
+    /// bound onto itself: `dir` is a mount point there, and only there.
     pub fn with_own_mount(&mut self, dir: &Path) -> Result<&mut Self> {
         self.own_mount = Some(text(dir.as_os_str())?);
         Ok(self)
@@ -131,9 +132,9 @@ fn vfork(job: &mut Job<'_>) -> Result<Child> {
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
     let mut pidfd: RawFd = -1;
     let (mut all, mut old) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: `stack` is aligned to 16, unused by anyone else, and outlives the child's use of it, because CLONE_VFORK
-    // suspends us until the exec or the exit; so does `job`. `child` only makes system calls. The signal sets are
-    // written by sigfillset and pthread_sigmask before they are read.
+    // SAFETY: `stack` is aligned to 16, unused by anyone else, and outlives the child's use of it, because
+    // CLONE_VFORK suspends us until the exec or the exit; so does `job`. `child` only makes system calls. The signal
+    // sets are written by sigfillset and pthread_sigmask before they are read.
     let pid = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
@@ -165,7 +166,8 @@ extern "C" fn child(job: *mut c_void) -> c_int {
     127
 }
 
-/// Everything before the exec, in system calls that are safe between clone and exec; the error is the failed call's name.
+/// Everything before the exec, in system calls that are safe between clone and exec; the error is the failed call's
+/// name.
 fn prepare(job: &mut Job<'_>) -> std::result::Result<(), &'static str> {
     if job.death_signal != 0 {
         // SAFETY: PR_SET_PDEATHSIG takes a number; getppid has no preconditions.
@@ -248,7 +250,8 @@ fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// Handlers back to the default (they would vanish at the exec, but the mask is opened before), SIGPIPE too; empty mask.
+/// Handlers back to the default (they would vanish at the exec, but the mask is opened before), SIGPIPE too; empty
+/// mask.
 fn reset_signals() {
     // SAFETY: a zeroed sigaction is SIG_DFL with an empty mask; the child's table of handlers is its own (no
     // CLONE_SIGHAND); numbers that take no handler only give EINVAL.
