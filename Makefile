@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RT := $(TARGET_DIR)/release/rt
 
 # Under sudo a cargo of rustup's is often not in PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -13,36 +14,42 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build the release binary, target/release/rt
-	cargo build --release --locked
+# Statically linked: create, run and exec go on as a copy of the program, and a copy that needs no
+# libraries starts sooner. The target is the machine's own, but has to be named: without it cargo would
+# hand the flag to procedural macros too, which are libraries for the compiler and cannot be static.
+STATIC := export CARGO_BUILD_TARGET=$$(rustc -vV | sed -n 's/^host: //p') \
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" &&
+
+build: ## build the release binary, target/release/rt, which needs no libraries
+	$(STATIC) cargo build --release --locked && \
+	install -D -m 0755 "$(TARGET_DIR)/$$CARGO_BUILD_TARGET/release/rt" "$(RT)"
 
 demo: ## freeze a counting container into files and let it go on (needs root)
 	@scripts/setup demo
-	@cargo build --release --locked
-	@RT=$(TARGET_DIR)/release/rt scripts/demo
+	@$(MAKE) --no-print-directory build
+	@RT=$(RT) scripts/demo
 
 test: ## everything: lint, unit tests, integration tests with real CRIU (needs root)
 	@scripts/setup test
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory integration
+	@RT_CRIU=$$(scripts/get-criu) && export RT_CRIU && $(MAKE) --no-print-directory lint unit integration
 
 lint: ## formatting, and clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-unit: ## the unit tests (no root, no CRIU)
-	cargo test --workspace --locked --lib --bins
+unit: ## the tests of each crate, and of the tree (what needs root or CRIU says so when it skips)
+	cargo test --workspace --locked --exclude rt
+	cargo test --locked --bins --test tidy
 
-integration: ## the integration tests (needs root; ARGS="name..." picks some)
-	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo test --locked --test integration -- $(ARGS)
+integration: ## the integration tests (needs root; ARGS=checkpoint picks those with that in their name)
+	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test integration -- $(ARGS)
 
-bench: ## rt against runc and crun (needs root)
+bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it takes)
 	@scripts/setup bench
-	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo bench --locked --bench runtimes
+	criu=$$(scripts/get-criu) && $(STATIC) RT_CRIU=$$criu cargo bench --locked --bench runtimes -- $(ARGS)
 
 install: build ## install rt into PREFIX/bin (default /usr/local; DESTDIR is honoured)
-	install -D -m 0755 $(TARGET_DIR)/release/rt $(DESTDIR)$(PREFIX)/bin/rt
+	install -D -m 0755 $(RT) $(DESTDIR)$(PREFIX)/bin/rt
 
 criu: ## print the path of a CRIU that works here, obtaining one if need be (needs root)
 	@scripts/get-criu

@@ -12,7 +12,7 @@ one all are measured.
 
   --pairs N   measure N pairs of each case
   --cgroup2   on a machine with cgroup v1: hide that and use v2
-  --write     put the figures into docs/benchmarks.md
+  --write     put the figures into docs/benchmarks.md (all cases must be measured)
 
 RT_BIN is the rt to measure (otherwise the release binary), RT_CRIU the criu that all use.";
 
@@ -47,6 +47,9 @@ impl Args {
             if !Case::ALL.iter().any(|case| case.title().contains(name)) {
                 bail!("no case has {name:?} in its title: {}", Case::ALL.map(Case::title).join(", "));
             }
+        }
+        if parsed.write && !names.is_empty() {
+            bail!("--write: the page holds all cases, so all must be measured");
         }
         let picked = |case: &Case| names.is_empty() || names.iter().any(|name| case.title().contains(name));
         parsed.cases = Case::ALL.into_iter().filter(picked).collect();

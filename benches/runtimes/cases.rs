@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,9 +89,10 @@ impl<'a> Subject<'a> {
     /// Makes a fresh directory, measures one case once, and takes everything away again.
     pub(crate) fn measure(&self, case: Case) -> Result<Cost> {
         self.runner.check_interrupt()?;
+        self.runner.forget_ended();
         fs::create_dir(&self.dir).with_context(|| format!("{}", self.dir.display()))?;
         let outcome = self.sample(case);
-        let outcome = outcome.with_context(|| format!("{}: {}", self.runtime.name, self.last_words()));
+        let outcome = outcome.with_context(|| self.last_words());
         fs::remove_dir_all(&self.dir).with_context(|| format!("{}", self.dir.display()))?;
         std::thread::sleep(SETTLE);
         outcome
@@ -119,7 +121,10 @@ impl<'a> Subject<'a> {
                 while !hog::is_ready(container.pid.as_raw_nonzero().get(), HOG_BYTES)? {
                     std::thread::sleep(SETTLE);
                 }
-                self.checkpoint(&container)
+                let cost = self.checkpoint(&container)?;
+                let written = size_of_files(&self.dir.join("images"))?;
+                ensure!(written >= HOG_BYTES as u64, "1 GiB of memory made images of {written} bytes only");
+                Ok(cost)
             }
         }
     }
@@ -171,7 +176,13 @@ impl<'a> Subject<'a> {
             text(&pid_file)?,
             ID,
         ])?;
-        Ok(cost.with(&self.container(&pid_file)?.kill()?))
+        let process = self.container(&pid_file)?.kill()?;
+        ensure!(
+            process.status.signal() == Some(9),
+            "the restored process has ended by itself: {}",
+            process.status
+        );
+        Ok(cost.with(&process))
     }
 
     /// A container in the background.
@@ -193,7 +204,7 @@ impl<'a> Subject<'a> {
         let (root, log) = (self.dir.join("state"), self.dir.join("log"));
         let mut line = vec![text(&self.runtime.path)?, "--root", text(&root)?, "--log", text(&log)?];
         line.extend(args);
-        self.runner.run(&line)
+        self.runner.run(&line).with_context(|| args[0].to_owned())
     }
 
     /// The last line of its log.
@@ -239,6 +250,14 @@ impl Drop for Container<'_> {
             let _ = self.subject.command(&["delete", "--force", ID]);
         }
     }
+}
+
+fn size_of_files(dir: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(dir)? {
+        sum += entry?.metadata()?.len();
+    }
+    Ok(sum)
 }
 
 fn text(path: &Path) -> Result<&str> {

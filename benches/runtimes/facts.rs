@@ -10,7 +10,7 @@ use crate::stats;
 /// A list of machine, programs and conditions, as Markdown.
 ///
 /// `floor` is what a program that does nothing costs here, started the same way.
-pub(crate) fn list(programs: &Programs, cgroups: &str, pairs: &str, floor: &Cost) -> String {
+pub(crate) fn list(programs: &Programs, cgroups: &str, floor: &Cost) -> String {
     let rt = &programs.runtimes[0];
     let size = fs::metadata(&rt.path).map(|data| data.len()).unwrap_or_default();
     let versions = programs.runtimes.iter().map(|runtime| runtime.version.clone());
@@ -26,7 +26,6 @@ pub(crate) fn list(programs: &Programs, cgroups: &str, pairs: &str, floor: &Cost
         ),
         format!("programs: {versions}"),
         format!("rt's release binary: {:.2} MiB ({size} bytes, stripped)", size as f64 / 1024.0 / 1024.0),
-        format!("pairs: {pairs}"),
         format!(
             "a program that does nothing, started the same way: {:.1} ms wall, {:.1} ms CPU, {:.1} MiB",
             stats::wall(floor),

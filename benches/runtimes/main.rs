@@ -16,7 +16,7 @@ mod view;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use args::Args;
 use bundle::Bundles;
@@ -69,15 +69,11 @@ fn in_view(args: &Args) -> Result<()> {
     let (measured, floor) = outcome?;
     swept?;
 
-    let pairs = measured.iter().map(|it| format!("{} {}", it.pairs(), it.case.title())).collect::<Vec<_>>();
-    let facts = facts::list(&programs, cgroups, &pairs.join(", "), &floor);
-    let figures = format!("{}\n\n{facts}", report::table(&measured));
+    let facts = facts::list(&programs, cgroups, &floor);
+    let figures = format!("{}{facts}", report::table(&measured));
     println!("{figures}");
-    if args.write {
-        report::write_page(&figures)?;
-    }
     ensure!(measured.iter().all(|it| it.has("rt")), "rt could not do every case");
-    Ok(())
+    if args.write { report::write_page(&figures) } else { Ok(()) }
 }
 
 /// All that a run works with.
@@ -94,7 +90,7 @@ impl Bench<'_> {
     /// Every case, and the cost of a program that does nothing.
     fn run(&self) -> Result<(Vec<Measured>, Cost)> {
         let nothing = [&*self.programs.busybox.to_string_lossy(), "true"];
-        self.runner.run(&nothing)?;
+        self.runner.run(&nothing).context("busybox true")?;
         let floor = self.runner.run(&nothing)?;
         let measured = self.args.cases.iter().map(|case| self.measure(*case)).collect::<Result<_>>()?;
         Ok((measured, floor))
@@ -104,7 +100,7 @@ impl Bench<'_> {
     fn measure(&self, case: Case) -> Result<Measured> {
         let pairs = self.args.pairs.unwrap_or(case.pairs());
         eprintln!("{} ({pairs} pairs) ...", case.title());
-        let (subjects, notes) = self.able(case)?;
+        let (subjects, absent) = self.able(case)?;
         let mut samples: Vec<_> = subjects.iter().map(|subject| (subject.runtime.name, Vec::new())).collect();
         for round in 0..pairs {
             for turn in 0..subjects.len() {
@@ -112,27 +108,28 @@ impl Bench<'_> {
                 samples[index].1.push(subjects[index].measure(case)?);
             }
         }
-        Ok(Measured { case, samples, notes })
+        Ok(Measured { case, samples, absent })
     }
 
     /// Warms up, and sorts out the runtimes that cannot do the case, with the reason.
     fn able(&self, case: Case) -> Result<(Vec<Subject<'_>>, Vec<String>)> {
-        let (mut subjects, mut notes) = (Vec::new(), Vec::new());
+        let (mut subjects, mut absent) = (Vec::new(), Vec::new());
         for runtime in &self.programs.runtimes {
             let subject = Subject::new(runtime, self.runner, self.bundles, self.workdir.path());
             let problem = if case.needs_criu() && self.programs.criu.is_none() {
-                Some("no criu (RT_CRIU, or in PATH)".to_owned())
+                Some("no criu in RT_CRIU or in PATH".to_owned())
             } else if case.needs_criu() && !runtime.checkpoints {
-                Some(format!("{} is built without CRIU", runtime.version))
+                Some("this build of it has no CRIU support".to_owned())
             } else {
-                (0..WARM_UPS).find_map(|_| subject.measure(case).err()).map(|error| format!("{error:#}"))
+                let failure = (0..WARM_UPS).find_map(|_| subject.measure(case).err());
+                failure.map(|error| format!("{error:#}"))
             };
             self.runner.check_interrupt()?;
             match problem {
                 None => subjects.push(subject),
-                Some(problem) => notes.push(format!("{}: no {}: {problem}", case.title(), runtime.name)),
+                Some(problem) => absent.push(format!("{} ({problem})", runtime.name)),
             }
         }
-        Ok((subjects, notes))
+        Ok((subjects, absent))
     }
 }

@@ -14,16 +14,16 @@ use crate::stats::{Quantity, Quartiles, cpu, peak, wall};
 pub(crate) struct Measured {
     pub(crate) case: Case,
     pub(crate) samples: Vec<(&'static str, Vec<Cost>)>,
-    /// Runtimes that are missing, and why.
-    pub(crate) notes: Vec<String>,
+    /// Runtimes that took no part, and why.
+    pub(crate) absent: Vec<String>,
 }
 
-const HEADER: [&str; 8] =
-    ["case", "runtime", "wall ms", "CPU ms", "peak MiB", "rt's wall", "rt's CPU", "rt's peak"];
+const HEADER: [&str; 9] =
+    ["case", "runtime", "pairs", "wall ms", "CPU ms", "peak MiB", "rt's wall", "rt's CPU", "rt's peak"];
 
 /// One line per runtime and case; a runtime's line says what part of its cost rt needs.
 pub(crate) fn table(all: &[Measured]) -> String {
-    let rows: Vec<[String; 8]> = all.iter().flat_map(rows).collect();
+    let rows: Vec<[String; 9]> = all.iter().flat_map(rows).collect();
     let mut widths = HEADER.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -38,14 +38,22 @@ pub(crate) fn table(all: &[Measured]) -> String {
     for row in &rows {
         line(&mut text, row, &widths);
     }
-    for note in all.iter().flat_map(|measured| &measured.notes) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n- {note}");
-    }
-    text.trim_end().to_owned()
+    text + "\n" + &absences(all)
 }
 
-fn line(text: &mut String, cells: &[String; 8], widths: &[usize; 8]) {
+/// Who took no part, where and why: one line for each reason.
+fn absences(all: &[Measured]) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (case, reason) in all.iter().flat_map(|it| it.absent.iter().map(|reason| (it.case.title(), reason))) {
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, cases)) => cases.push(case),
+            None => reasons.push((reason, vec![case])),
+        }
+    }
+    reasons.iter().map(|(reason, cases)| format!("- without {reason}: {}\n", cases.join(", "))).collect()
+}
+
+fn line(text: &mut String, cells: &[String; 9], widths: &[usize; 9]) {
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let _ =
             if column < 2 { write!(text, "| {cell:<width$} ") } else { write!(text, "| {cell:>width$} ") };
@@ -53,7 +61,7 @@ fn line(text: &mut String, cells: &[String; 8], widths: &[usize; 8]) {
     text.push_str("|\n");
 }
 
-fn rows(measured: &Measured) -> impl Iterator<Item = [String; 8]> {
+fn rows(measured: &Measured) -> impl Iterator<Item = [String; 9]> {
     let ours = measured.samples.iter().find(|(name, _)| *name == "rt").map(|(_, costs)| costs.as_slice());
     measured.samples.iter().enumerate().map(move |(index, (name, costs))| {
         let median = |quantity: Quantity| format!("{:.1}", Quartiles::of(costs, quantity).median);
@@ -67,6 +75,7 @@ fn rows(measured: &Measured) -> impl Iterator<Item = [String; 8]> {
         [
             title.to_owned(),
             (*name).to_owned(),
+            costs.len().to_string(),
             median(wall),
             median(cpu),
             median(peak),
@@ -92,11 +101,6 @@ pub(crate) fn write_page(figures: &str) -> Result<()> {
 }
 
 impl Measured {
-    /// How many pairs there are.
-    pub(crate) fn pairs(&self) -> usize {
-        self.samples.first().map_or(0, |(_, costs)| costs.len())
-    }
-
     /// Whether a runtime took part.
     pub(crate) fn has(&self, runtime: &str) -> bool {
         self.samples.iter().any(|(name, _)| *name == runtime)

@@ -15,7 +15,7 @@ use sys::rusage::Ended;
 use sys::signal::Signals;
 
 /// No command of ours takes longer, unless it hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a command cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +84,7 @@ impl Runner {
         };
         let ended = self.wait(pid)?;
         let wall = start.elapsed();
-        ensure!(ended.status.success(), "`{}`: {}", args.join(" "), ended.status);
+        ensure!(ended.status.success(), "{}", ended.status);
         Ok(Cost { wall, ..Cost::default() }.with(&ended))
     }
 
@@ -141,8 +141,12 @@ impl Runner {
     pub(crate) fn check_interrupt(&self) -> Result<()> {
         self.note_signals();
         ensure!(!self.interrupted.get(), "interrupted");
-        self.ended.borrow_mut().clear();
         Ok(())
+    }
+
+    /// Forgets who has ended so far, before another process can have the same number.
+    pub(crate) fn forget_ended(&self) {
+        self.ended.borrow_mut().clear();
     }
 
     /// Kills and reaps all that a failed command left running: all processes that have become our children.

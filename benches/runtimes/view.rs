@@ -86,11 +86,17 @@ pub(crate) fn arrange_cgroups(v2_only: bool) -> Result<&'static str> {
     }
 }
 
+fn is_cgroup(dir: &Path) -> bool {
+    /// linux/magic.h: CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC.
+    const MAGICS: [i64; 2] = [0x27_e0eb, 0x6367_7270];
+    dir.is_dir() && rustix::fs::statfs(dir).is_ok_and(|fs| MAGICS.contains(&fs.f_type))
+}
+
 /// Removes the containers' cgroup where a failed command left it behind.
 pub(crate) fn remove_cgroups() -> Result<()> {
-    let hierarchies =
-        fs::read_dir(CGROUPS).context(CGROUPS)?.filter_map(Result::ok).map(|entry| entry.path());
-    for path in hierarchies.chain([PathBuf::from(CGROUPS)]).map(|hierarchy| hierarchy.join(name())) {
+    let below = fs::read_dir(CGROUPS).context(CGROUPS)?.filter_map(Result::ok).map(|entry| entry.path());
+    let hierarchies = below.chain([PathBuf::from(CGROUPS)]).filter(|dir| is_cgroup(dir));
+    for path in hierarchies.map(|hierarchy| hierarchy.join(name())) {
         match fs::remove_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("remove {}", path.display()));

@@ -3,48 +3,63 @@
 use crate::cli::Cli;
 use crate::exit::Exit;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory, FromArgMatches};
-use std::ffi::OsString;
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
+use std::ffi::{OsStr, OsString};
 
 /// Parses the command line.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Refusal> {
     let mut command = Cli::command();
     command.build();
-    let args = with_two_dashes(&command, args.collect());
+    let args = normalized(&command, args.collect());
     let parsed = command.clone().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| Refusal { error })
 }
 
-/// Turns `-bundle x` into `--bundle x`: the Go runtimes take long options with one dash, and containerd sends
-/// `-no-subreaper`. Stops at the first word that is no option, since what follows belongs to the container's program.
-fn with_two_dashes(root: &Command, args: Vec<OsString>) -> Vec<OsString> {
+/// Writes options as clap wants them: `-bundle x` as `--bundle=x`, `-no-pivot=false` as nothing.
+///
+/// The Go runtimes take long options with one dash (containerd sends `-no-subreaper`), take whatever follows an option as its
+/// value, be it `-1`, and let a boolean be set to a value. Stops at the first word that is no option, since what follows it
+/// belongs to the container's program.
+fn normalized(root: &Command, args: Vec<OsString>) -> Vec<OsString> {
     let mut command = root;
-    let mut rewritten = Vec::with_capacity(args.len());
     let mut rest = args.into_iter();
-    rewritten.extend(rest.next());
+    let mut normal: Vec<OsString> = rest.next().into_iter().collect();
     while let Some(arg) = rest.next() {
         let text = arg.to_str().unwrap_or_default();
-        if let Some(name) = text.strip_prefix('-').filter(|n| !n.is_empty() && *n != "-") {
-            let name = name.strip_prefix('-').unwrap_or(name);
-            let (long, inline_value) = name.split_once('=').map_or((name, false), |(long, _)| (long, true));
-            let option = command.get_arguments().find(|a| a.get_long() == Some(long));
-            rewritten.push(if option.is_some() { format!("--{name}").into() } else { arg.clone() });
-            let short = name.chars().next().filter(|_| name.len() == 1);
-            let option = option.or_else(|| command.get_arguments().find(|a| short.is_some() && a.get_short() == short));
-            if option.is_some_and(|o| o.get_action().takes_values()) && !inline_value {
-                rewritten.extend(rest.next());
-            }
-        } else {
-            let subcommand = command.find_subcommand(text);
-            rewritten.push(arg.clone());
-            match subcommand {
-                Some(found) => command = found,
-                None => break,
-            }
+        if text.len() > 1 && text.starts_with('-') && text != "--" {
+            normal.extend(option(command, &arg, text, &mut rest));
+            continue;
+        }
+        let subcommand = command.find_subcommand(text);
+        normal.push(arg.clone());
+        match subcommand {
+            Some(found) => command = found,
+            None => break,
         }
     }
-    rewritten.extend(rest);
-    rewritten
+    normal.extend(rest);
+    normal
+}
+
+/// One option, with its value from `rest` if it takes one; nothing when it is a boolean set to false.
+fn option(command: &Command, arg: &OsStr, text: &str, rest: &mut impl Iterator<Item = OsString>) -> Option<OsString> {
+    let bare = text.trim_start_matches('-');
+    let (name, inline) = bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)));
+    let is_it = |a: &&Arg| a.get_long() == Some(name) || a.get_short().is_some_and(|s| name.chars().eq([s]));
+    let Some(found) = command.get_arguments().find(is_it) else { return Some(arg.to_owned()) };
+    let mut long = OsString::from(format!("--{}", found.get_long().unwrap_or(name)));
+    if !found.get_action().takes_values() {
+        return match inline {
+            None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Some(long),
+            Some("false" | "0" | "f" | "F" | "FALSE" | "False") => None,
+            Some(_) => Some(arg.to_owned()),
+        };
+    }
+    if let Some(value) = inline.map(OsString::from).or_else(|| rest.next()) {
+        long.push("=");
+        long.push(value);
+    }
+    Some(long)
 }
 
 /// Arguments that ask for help, or that are wrong.
@@ -102,7 +117,7 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         let args = args.split(' ').map(OsString::from).collect();
-        let words: Vec<_> = with_two_dashes(&command, args).into_iter().map(|a| a.into_string().unwrap()).collect();
+        let words: Vec<_> = normalized(&command, args).into_iter().map(|a| a.into_string().unwrap()).collect();
         words.join(" ")
     }
 
@@ -112,9 +127,11 @@ mod tests {
 
     #[test]
     fn one_dash_is_two_up_to_the_containers_program() {
-        assert_eq!(rewritten("rt -root /r run -bundle b -no-pivot id"), "rt --root /r run --bundle b --no-pivot id");
-        assert_eq!(rewritten("rt run -bundle=b -d id"), "rt run --bundle=b -d id");
-        assert_eq!(rewritten("rt exec -cwd -tty id ls -cwd"), "rt exec --cwd -tty id ls -cwd");
+        assert_eq!(rewritten("rt -root /r run -bundle b -no-pivot id"), "rt --root=/r run --bundle=b --no-pivot id");
+        assert_eq!(rewritten("rt run -bundle=b -d id"), "rt run --bundle=b --detach id");
+        assert_eq!(rewritten("rt exec -cwd -tty id ls -cwd"), "rt exec --cwd=-tty id ls -cwd");
+        assert_eq!(rewritten("rt run -no-pivot=false -d=true -no-new-keyring id"), "rt run --detach --no-new-keyring id");
+        assert_eq!(rewritten("rt exec -u -1 id true"), "rt exec --user=-1 id true");
         assert_eq!(rewritten("rt restore -detach -no-subreaper id"), "rt restore --detach --no-subreaper id");
     }
 

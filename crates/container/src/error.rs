@@ -73,6 +73,14 @@ pub enum Error {
     /// CRIU.
     #[error(transparent)]
     Criu(#[from] criu::Error),
+    /// The criu program itself, rather than what it was asked to do.
+    #[error("{path}: {error}")]
+    CriuProgram {
+        /// The program.
+        path: String,
+        /// What it did.
+        error: criu::Error,
+    },
     /// A system call.
     #[error(transparent)]
     Sys(#[from] sys::Error),
@@ -80,6 +88,16 @@ pub enum Error {
 
 /// What operations return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of a session with the criu at `path`, which is named where it may be the wrong program.
+    pub(crate) fn of_criu(path: &std::path::Path) -> impl Fn(criu::Error) -> Self {
+        move |error| match error {
+            criu::Error::Died(_) | criu::Error::Protocol { .. } => Self::CriuProgram { path: path.display().to_string(), error },
+            other => Self::Criu(other),
+        }
+    }
+}
 
 /// Says what was being done when something failed.
 pub(crate) trait Step<T> {

@@ -31,6 +31,15 @@ pub(crate) struct Arguments {
     /// Accepted for the engines' sake: a restored process has the keyrings it had
     #[arg(long)]
     no_new_keyring: bool,
+    /// Accepted for the engines' sake: CRIU brings back the descriptors that were there
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<u32>,
+    /// Use another security profile (apparmor:NAME or selinux:LABEL)
+    #[arg(long, value_name = "TYPE:NAME")]
+    lsm_profile: Option<String>,
+    /// Use another SELinux context for mounts
+    #[arg(long, value_name = "CONTEXT")]
+    lsm_mount_context: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -49,6 +58,8 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         pid_file: arguments.pid_file,
         detach: arguments.detach,
         no_subreaper: arguments.no_subreaper,
+        lsm_profile: arguments.lsm_profile,
+        lsm_mount_context: arguments.lsm_mount_context,
     };
     let outcome = restore(&context.store, &request, |outcome| stats.write(outcome))?;
     Ok(exit_of(outcome.exit))

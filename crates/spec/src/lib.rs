@@ -24,7 +24,7 @@ pub use process::{Process, Rlimit, User};
 /// The lowest runtime-spec version whose bundles run here.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
 /// The runtime-spec version that this runtime implements and writes.
-pub const OCI_VERSION: &str = "1.2.1";
+pub const OCI_VERSION: &str = "1.3.0";
 
 /// Why a bundle cannot be used; always one line, which names the file or the JSON path.
 #[derive(Debug, thiserror::Error)]

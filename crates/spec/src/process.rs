@@ -60,7 +60,7 @@ impl Process {
         unsupported(process)?;
         let args = process.args().clone().unwrap_or_default();
         if args.first().is_none_or(String::is_empty) {
-            return Err(Error::field("process.args", "must name the program to run"));
+            return Err(Error::field("process.args", "must not be empty: it names the program to run"));
         }
         if !process.cwd().is_absolute() {
             return Err(Error::field("process.cwd", format!("{:?} must be an absolute path", process.cwd())));

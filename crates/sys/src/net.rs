@@ -1,8 +1,10 @@
-//! The one thing a new network namespace needs before anybody asks.
+//! Network namespaces: their loopback device, and what is in them.
 
 use crate::error::{Context, Result, check};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use std::os::fd::AsRawFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+use rustix::thread::LinkNameSpaceType;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Brings the loopback device of the current network namespace up (netdevice(7), SIOCSIFFLAGS).
 pub fn loopback_up() -> Result<()> {
@@ -18,4 +20,113 @@ pub fn loopback_up() -> Result<()> {
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until the call returns.
     let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     check(ret.into(), "ioctl", || "SIOCSIFFLAGS, \"lo\"".into()).map(drop)
+}
+
+/// Runs `work` in another network namespace, given by descriptor, and comes back.
+///
+/// Only this thread moves. Not coming back is not an error that anyone could go on after, so it is reported as the result.
+pub fn in_namespace<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .call("open", || "\"/proc/thread-self/ns/net\"".into())?;
+    enter(namespace)?;
+    let done = work();
+    enter(own.as_fd())?;
+    done
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> Result<()> {
+    rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+        .call("setns", || format!("network namespace {}", namespace.as_raw_fd()))
+}
+
+/// What can be counted of the current network namespace by asking the kernel for a list (netlink(7), NLM_F_DUMP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// nftables' tables.
+    NftTables,
+    /// Routing rules of IPv4 (`ip rule`).
+    Rules4,
+    /// Routing rules of IPv6.
+    Rules6,
+}
+
+/// How many there are; none too where the kernel does not know the thing.
+pub fn count(what: Listed) -> Result<usize> {
+    // linux/netfilter/nfnetlink.h: the subsystem is the high byte of the type; linux/rtnetlink.h.
+    // Protocol 0, which is no value here, is NETLINK_ROUTE.
+    let (protocol, kind, family) = match what {
+        Listed::NftTables => (Some(netlink::NETFILTER), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, libc::AF_UNSPEC),
+        Listed::Rules4 => (None, libc::RTM_GETRULE, libc::AF_INET),
+        Listed::Rules6 => (None, libc::RTM_GETRULE, libc::AF_INET6),
+    };
+    let step = || format!("netlink, {what:?}");
+    let socket = match rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol) {
+        Err(rustix::io::Errno::PROTONOSUPPORT) => return Ok(0),
+        other => other.call("socket", step)?,
+    };
+    rustix::net::send(&socket, &dump_request(kind, family as u8), SendFlags::empty()).call("send", step)?;
+    let mut total = 0;
+    let mut buffer = vec![0u8; 32 * 1024];
+    loop {
+        let (_, size) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty()).call("recv", step)?;
+        let (listed, finished) = messages(&buffer[..size.min(buffer.len())]);
+        total += listed;
+        if finished || size == 0 {
+            return Ok(total);
+        }
+    }
+}
+
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_GETTABLE: u16 = 1;
+
+/// A struct nlmsghdr, and the family in the four or more bytes that every kind of list request starts with.
+fn dump_request(kind: u16, family: u8) -> [u8; 28] {
+    let mut request = [0u8; 28];
+    request[..4].copy_from_slice(&28u32.to_ne_bytes());
+    request[4..6].copy_from_slice(&kind.to_ne_bytes());
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    request[6..8].copy_from_slice(&flags.to_ne_bytes());
+    request[16] = family;
+    request
+}
+
+/// How many entries one datagram holds, and whether it is the last: with NLMSG_DONE, or an error.
+fn messages(mut rest: &[u8]) -> (usize, bool) {
+    let mut listed = 0;
+    while let Some((length, kind)) = header(rest) {
+        if kind == libc::NLMSG_DONE || kind == libc::NLMSG_ERROR {
+            return (listed, true);
+        }
+        listed += 1;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    (listed, false)
+}
+
+fn header(message: &[u8]) -> Option<(usize, i32)> {
+    let length = u32::from_ne_bytes(message.get(..4)?.try_into().ok()?) as usize;
+    let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
+    (length >= 16).then_some((length, kind.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_has_its_three_rules() {
+        assert!(count(Listed::Rules4).unwrap() >= 3);
+        count(Listed::NftTables).unwrap();
+    }
+
+    #[test]
+    fn a_cut_datagram_ends_the_count() {
+        assert_eq!(messages(&[]), (0, false));
+        assert_eq!(messages(&dump_request(26, 0)), (1, false));
+        let mut done = dump_request(3, 0).to_vec();
+        done.truncate(20);
+        assert_eq!(messages(&done), (0, true));
+        assert_eq!(messages(&[1, 0, 0, 0, 0, 0]), (0, false));
+    }
 }

@@ -144,6 +144,14 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Closes a descriptor that a forked child has of its parent's and must not keep, such as one that holds a flock(2): the lock
+/// lives as long as any copy. Only for a child that ends by exec or [`exit_now`], never by returning: whoever owns the
+/// descriptor on the parent's side of the code would close its number again.
+pub fn close_in_child(fd: BorrowedFd<'_>) {
+    // SAFETY: this process does not use or drop the owner any more, by the rule above.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -52,11 +52,12 @@ impl Signals {
 
 /// Unblocks all signals and gives each its default action back, as a fresh program expects them.
 pub fn reset_all() -> Result<()> {
-    // SAFETY: SIG_DFL is valid for every signal; those that refuse (KILL, STOP, libc's own) already have it.
-    unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+    // By the bare system call, since libc hides signals 32 and 33, which a caller may have passed on ignored. The kernel's
+    // sigaction is four words on every architecture that Rust's std knows; all zero is SIG_DFL without flags.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one sigaction with a mask of eight bytes; KILL and STOP refuse, and are default anyway.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8) };
     }
     unblock_all()
 }

@@ -5,14 +5,13 @@
 
 use crate::error::{Error, Result, Step};
 use crate::store::Record;
-use criu::{Answer, ExternalFiles, Notify};
+use criu::ExternalFiles;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
 
 const NAME: &str = "rt.json";
 const VERSION: u32 = 1;
@@ -58,19 +57,13 @@ impl Names {
     }
 }
 
-/// Answers CRIU's question for external files with those that the container got as stdio.
-#[derive(Debug)]
-pub(crate) struct Outside<'a> {
+/// The search for files that the container got as stdio and that are not in its mounts.
+struct Outside<'a> {
     record: &'a Record,
-    /// What was found.
-    pub(crate) names: Names,
+    names: Names,
 }
 
-impl<'a> Outside<'a> {
-    pub(crate) fn new(record: &'a Record) -> Self {
-        Self { record, names: Names { version: VERSION, ..Names::default() } }
-    }
-
+impl Outside<'_> {
     /// Looks through the descriptors of one process for the files that stdio led to at the start.
     fn look(&mut self, pid: i32) -> std::io::Result<()> {
         let mut inside: Option<BTreeSet<u64>> = None;
@@ -95,19 +88,20 @@ impl<'a> Outside<'a> {
     }
 }
 
-impl Notify for Outside<'_> {
-    fn query_external_files(&mut self) -> Answer<ExternalFiles> {
-        if self.record.stdio.iter().any(|link| link.starts_with('/') && Path::new(link) != Path::new("/dev/null")) {
-            for pid in self.record.cgroup.processes()? {
-                // A process may have ended just before the freeze.
-                if let Err(e) = self.look(pid) {
-                    log::debug!("descriptors of process {pid}: {e}");
-                }
+/// Looks through a container's processes; called while they stand still.
+pub(crate) fn find(record: &Record) -> Result<(Names, ExternalFiles)> {
+    let mut outside = Outside { record, names: Names { version: VERSION, ..Names::default() } };
+    if record.stdio.iter().any(|link| link.starts_with('/') && link != "/dev/null") {
+        for pid in record.cgroup.processes()? {
+            // A process may have ended just before the freeze.
+            if let Err(e) = outside.look(pid) {
+                log::debug!("descriptors of process {pid}: {e}");
             }
         }
-        let external: BTreeSet<String> = self.names.stdio.iter().flatten().cloned().collect();
-        Ok(ExternalFiles { external: external.into_iter().collect(), ..Default::default() })
     }
+    let names = outside.names;
+    let external: BTreeSet<String> = names.stdio.iter().flatten().cloned().collect();
+    Ok((names, ExternalFiles { external: external.into_iter().collect(), ..Default::default() }))
 }
 
 /// proc_pid_fdinfo(5): `mnt_id:` is the mount that the file was opened through.

@@ -1,7 +1,7 @@
 //! The directories of a checkpoint.
 
 use crate::error::{Error, Result, Step};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -19,7 +19,13 @@ impl Directories {
         if let Some(work) = work {
             make(work, "work directory")?;
         }
-        Self::open(images, work)
+        let opened = Self::open(images, work)?;
+        for (dir, path) in [(Some(&opened.images), Some(images)), (opened.work.as_ref(), work)] {
+            if let (Some(dir), Some(path)) = (dir, path) {
+                rustix::fs::accessat(dir, ".", Access::WRITE_OK, AtFlags::empty()).step(|| format!("write to {}", path.display()))?;
+            }
+        }
+        Ok(opened)
     }
 
     /// Opens the directories of a restore.
@@ -28,7 +34,7 @@ impl Directories {
             make(work, "work directory")?;
         }
         let opened = Self::open(images, work)?;
-        if rustix::fs::accessat(&opened.images, "inventory.img", rustix::fs::Access::READ_OK, AtFlags::empty()).is_err() {
+        if rustix::fs::accessat(&opened.images, "inventory.img", Access::READ_OK, AtFlags::empty()).is_err() {
             return Err(Error::Request(format!(
                 "image directory {}: no inventory.img in it, so this is not a (complete) checkpoint",
                 images.display()
@@ -53,8 +59,16 @@ impl Directories {
         criu::Images {
             work_dir: self.work.as_ref().map(AsFd::as_fd),
             log_file: Some(log.to_owned()),
+            // Every mapping is logged at this level: megabytes, for who asked for them.
+            log_level: log::log_enabled!(log::Level::Debug).then_some(criu::LogLevel::Debug),
             ..criu::Images::new(self.images.as_fd())
         }
+    }
+
+    /// Whether the contents of a network namespace are among the images.
+    pub(crate) fn has_network(&self) -> bool {
+        let names = rustix::fs::Dir::read_from(&self.images).into_iter().flatten().flatten();
+        names.map(|entry| entry.file_name().to_owned()).any(|name| name.to_bytes().starts_with(b"netdev-"))
     }
 
     /// The image directory.

@@ -3,24 +3,28 @@
 //! ```text
 //!   start criu ------------------------------.  (it needs 30 to 60 ms to get ready)
 //!   plan, external resources, directories    |
-//!   VERSION                              <---'
-//!   freeze the cgroup, wait for the kernel's word      --+
-//!   DUMP: CRIU finds it frozen and skips its polling     | frozen time
-//!   kill, or thaw                                      --+
+//!   DUMP                                 <---'
+//!     CRIU probes the kernel
+//!     pre-dump: freeze the cgroup, wait for the kernel's word    --+
+//!     CRIU finds it frozen and skips its polling                   | frozen time
+//!   kill, or thaw                                                --+
 //!   remove cgroup and record
 //! ```
 
 pub(crate) mod descriptors;
 pub(crate) mod external;
 pub(crate) mod files;
+mod frozen;
 pub(crate) mod images;
+pub(crate) mod network;
 mod sockets;
 
 use crate::error::{Error, Result};
 use crate::ops::{destroy, status};
 use crate::status::Status;
-use crate::store::{Entry, Pending, Record, Store};
-use criu::{AfterDump, CgroupMode, Dump, NetworkLock, Session};
+use crate::store::{Record, Store};
+use criu::{AfterDump, CgroupMode, Dump};
+use frozen::Frozen;
 use images::Directories;
 use serde::Serialize;
 use spec::oci::LinuxNamespaceType as Ns;
@@ -119,19 +123,19 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let plan = crate::tree::plan(&entry, &record, &config)?;
     let external = external::for_dump(&plan, &config.namespaces()?, init.pid)?;
     let dump = dump_request(request, &record, &config, init.pid, external, &dirs)?;
-    let mut frozen = Frozen { entry: &entry, record: record.clone(), was_paused: state == Status::Paused, since: None };
-    let (dump_time, stats) = frozen.dump(session, dump, &dirs)?;
+    let mut frozen = Frozen::new(&entry, &record, state == Status::Paused);
+    let outcome = frozen.dump(session, dump).map_err(Error::of_criu(&request.criu))?;
+    frozen.names.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
     let frozen_time = frozen.end(request.after)?;
-    drop(frozen);
     if request.after == After::Remove {
         destroy(entry, &record, Some(&config))?;
     }
     Ok(Outcome {
         frozen_us: micros(frozen_time),
-        dump_us: micros(dump_time),
+        dump_us: micros(outcome.timeline.total),
         total_us: micros(started.elapsed()),
-        criu: stats.map(counted),
+        criu: outcome.stats.map(counted),
     })
 }
 
@@ -156,6 +160,7 @@ fn dump_request<'a>(
         orphan_pts_master: true,
         tcp: criu::Tcp { established: allow.tcp_established, ..Default::default() },
         cgroups: criu::Cgroups { mode: Some(cgroup_mode(allow.cgroups, config)?), ..Default::default() },
+        empty_ns: (config.namespaces()?.is_new(Ns::Network) && network::is_pristine(init)).then_some(network::EMPTY),
         ..Dump::new(init, dirs.for_criu(DUMP_LOG))
     })
 }
@@ -166,73 +171,6 @@ fn dump_request<'a>(
 pub(crate) fn cgroup_mode(asked: Option<CgroupMode>, config: &Config) -> Result<CgroupMode> {
     let private = config.namespaces()?.is_private(Ns::Cgroup);
     Ok(asked.unwrap_or(if private { CgroupMode::Soft } else { CgroupMode::Ignore }))
-}
-
-/// A container that is held still; dropped, it runs on as before.
-struct Frozen<'a> {
-    entry: &'a Entry,
-    record: Record,
-    was_paused: bool,
-    since: Option<Instant>,
-}
-
-impl Frozen<'_> {
-    /// Freezes and dumps.
-    fn dump(
-        &mut self,
-        mut session: Session,
-        mut dump: Dump<'_>,
-        dirs: &Directories,
-    ) -> Result<(Duration, Option<criu::stats::DumpStats>)> {
-        // Waits until criu is ready, so that the container need not stand still for that.
-        let version = session.version()?;
-        log::debug!("criu {version} is ready");
-        self.freeze()?;
-        if !sockets::has_connections(dump.pid) && version >= criu::Version::new(3, 19, 0) {
-            dump.network_lock = Some(NetworkLock::Skip);
-        }
-        let mut listener = files::Outside::new(&self.record);
-        let outcome = session.dump(&dump, &mut listener)?;
-        listener.names.write(dirs.images().as_fd())?;
-        Ok((outcome.timeline.total, outcome.stats))
-    }
-
-    fn freeze(&mut self) -> Result<()> {
-        if self.was_paused {
-            return Ok(());
-        }
-        // Written down first: were this process killed, the next command would thaw.
-        self.record.pending = Some(Pending::Freeze);
-        self.entry.save(&self.record)?;
-        self.since = Some(Instant::now());
-        Ok(self.record.cgroup.freeze()?)
-    }
-
-    /// Lets it run on, or its killed processes end.
-    fn end(&mut self, after: After) -> Result<Duration> {
-        let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
-        self.record.cgroup.thaw()?;
-        let still = since.elapsed();
-        if after == After::LeaveRunning {
-            self.forget()?;
-        }
-        Ok(still)
-    }
-
-    fn forget(&mut self) -> Result<()> {
-        self.record.pending = None;
-        self.entry.save(&self.record)
-    }
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        if self.since.take().is_some()
-            && let Err(e) = self.record.cgroup.thaw().map_err(Error::from).and_then(|()| self.forget())
-        {
-            log::warn!("{}: {e}", self.entry.id);
-        }
-    }
 }
 
 fn counted(stats: criu::stats::DumpStats) -> Counted {

@@ -6,6 +6,7 @@ use spec::Config;
 use spec::oci::LinuxNamespaceType as Ns;
 use std::ffi::CStr;
 use std::path::Path;
+use sys::Context;
 use sys::process::Namespaces;
 
 /// Becomes root in the new user namespace, whose maps the parent has written.
@@ -39,12 +40,14 @@ pub(super) fn apply(config: &Config, new: Namespaces, keyring: Option<&CStr>) ->
 
 fn sysctls(config: &Config) -> Result<()> {
     let list = config.linux().and_then(|l| l.sysctl().as_ref());
-    for (key, value) in list.into_iter().flatten() {
-        // A slash stands for itself; then dots are part of a name, such as a network device's (sysctl(8)).
-        let name = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
-        std::fs::write(Path::new("/proc/sys").join(name), value).map_err(|e| Failure::new(format!("sysctl {key}={value}: {}", text(&e))))?;
-    }
-    Ok(())
+    list.into_iter().flatten().try_for_each(|(key, value)| write_sysctl(key, value)).map_err(|e| Failure::new(e.to_string()))
+}
+
+/// Sets a kernel parameter of this process' namespaces.
+pub(crate) fn write_sysctl(key: &str, value: &str) -> sys::Result<()> {
+    // A slash stands for itself; then dots are part of a name, such as a network device's (sysctl(8)).
+    let name = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
+    std::fs::write(Path::new("/proc/sys").join(name), value).call("sysctl", || format!("{key}={value}"))
 }
 
 fn oom_score_adj(config: &Config) -> Result<()> {

@@ -9,7 +9,7 @@ pub(crate) mod failure;
 mod identity;
 pub(crate) mod program;
 
-pub(crate) use identity::become_root;
+pub(crate) use identity::{become_root, write_sysctl};
 
 use crate::console::Pty;
 use crate::hooks;

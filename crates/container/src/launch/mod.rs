@@ -95,7 +95,11 @@ pub(crate) fn launch(
     let child = with_pid_namespace(&namespaces, || {
         match sys::process::fork(init.new, clone_dir.as_ref().map(AsFd::as_fd))? {
             Forked::Parent(child) => Ok(child),
-            Forked::Child => init.run(&theirs),
+            Forked::Child => {
+                // The lock is the parent's: a created container must not hold it until it is started.
+                sys::process::close_in_child(entry.lock_fd());
+                init.run(&theirs)
+            }
         }
     })?;
     drop(theirs);

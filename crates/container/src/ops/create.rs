@@ -123,8 +123,11 @@ pub(crate) fn terminal(wanted: bool, socket: Option<&Path>, detached: bool) -> R
         }
         (true, None, false) => Ok(Terminal::Relay),
         (false, None, _) => Ok(Terminal::None),
-        (_, Some(_), false) | (false, Some(_), true) => {
-            Err(Error::Request("cannot use console socket if rt will not detach or allocate tty".into()))
+        (false, Some(_), true) => {
+            Err(Error::Request("cannot use console socket: process.terminal is false, so there is no terminal to send".into()))
+        }
+        (_, Some(_), false) => {
+            Err(Error::Request("cannot use console socket if rt will not detach: the terminal is shown here".into()))
         }
     }
 }

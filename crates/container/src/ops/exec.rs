@@ -109,6 +109,9 @@ fn process(config: &Config, request: &Exec) -> Result<Process> {
     process.terminal = request.tty;
     process.env.extend(request.env.iter().cloned());
     if let Some(cwd) = &request.cwd {
+        if !cwd.is_absolute() {
+            return Err(Error::Request(format!("--cwd {}: must be an absolute path", cwd.display())));
+        }
         process.cwd.clone_from(cwd);
     }
     if let Some(user) = request.user {

@@ -1,5 +1,6 @@
 //! What `rt` does at CRIU's stages of a restore.
 
+use crate::checkpoint::network;
 use crate::console;
 use crate::hooks;
 use crate::launch::Terminal;
@@ -13,12 +14,14 @@ pub(super) struct Events<'a> {
     config: &'a Config,
     state: HookState,
     terminal: &'a Terminal,
+    /// The network namespace was dumped as empty.
+    is_network_empty: bool,
     master: Option<OwnedFd>,
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(config: &'a Config, state: HookState, terminal: &'a Terminal) -> Self {
-        Self { config, state, terminal, master: None }
+    pub(super) fn new(config: &'a Config, state: HookState, terminal: &'a Terminal, is_network_empty: bool) -> Self {
+        Self { config, state, terminal, is_network_empty, master: None }
     }
 
     /// The terminal's master, where this process is to show it.
@@ -30,6 +33,9 @@ impl<'a> Events<'a> {
 impl Notify for Events<'_> {
     /// The namespaces exist and are empty: the moment at which network hooks expect to be called.
     fn setup_namespaces(&mut self, pid: i32) -> Answer {
+        if self.is_network_empty {
+            network::set_up(pid, self.config)?;
+        }
         let state = self.state.json("creating", pid);
         hooks::run(self.config, HookKind::Prestart, &state)?;
         hooks::run(self.config, HookKind::CreateRuntime, &state)?;

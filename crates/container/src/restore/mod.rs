@@ -3,7 +3,7 @@
 mod events;
 mod stdio;
 
-use crate::checkpoint::{Allowances, cgroup_mode, external, images::Directories, micros};
+use crate::checkpoint::{Allowances, cgroup_mode, external, images::Directories, micros, network};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::launch::{Terminal, open_namespace};
@@ -15,6 +15,7 @@ use criu::{InheritFd, Launch, NetworkLock, Restore as Request};
 use events::Events;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
+use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Id};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -49,6 +50,10 @@ pub struct Restore {
     pub detach: bool,
     /// Do not adopt the orphans of the container.
     pub no_subreaper: bool,
+    /// Another security profile than the dumped one (`apparmor:NAME`, `selinux:LABEL`).
+    pub lsm_profile: Option<String>,
+    /// Another SELinux context for mounts.
+    pub lsm_mount_context: Option<String>,
 }
 
 /// What came of a restore.
@@ -66,8 +71,8 @@ pub struct Outcome {
 /// Restores a container. `ready` is called once it runs, before a foreground restore waits for its end.
 pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -> Result<Outcome> {
     let started = Instant::now();
-    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let bundle = Bundle::load(&request.bundle)?;
+    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let wants_terminal = bundle.config.process()?.terminal;
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
@@ -123,6 +128,7 @@ fn bring_back(
         .into_iter()
         .map(|(name, path)| Ok((name, open_namespace(spec::Namespace::Network, &path)?)))
         .collect::<Result<Vec<_>>>()?;
+    let is_network_empty = namespaces.is_new(Ns::Network) && !dirs.has_network();
     let mut launch = Launch::new(request.criu.clone());
     launch.mount_root(record.rootfs.clone());
     let mut inherit_fds = stdio.pass(&mut launch);
@@ -134,13 +140,14 @@ fn bring_back(
         external: external::for_restore(&plan)?,
         inherit_fds,
         join_ns: external::joined_namespaces(&namespaces),
-        network_lock: skip_lock(&mut session, request.allow)?,
+        empty_ns: is_network_empty.then_some(network::EMPTY),
+        network_lock: skip_lock(&mut session, request.allow).map_err(Error::of_criu(&request.criu))?,
         cgroups: cgroups(request.allow.cgroups, bundle, record)?,
         ..restore_request(request, record, dirs)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
-    let mut events = Events::new(&bundle.config, state, terminal);
-    let outcome = session.restore(&criu_request, &mut events)?;
+    let mut events = Events::new(&bundle.config, state, terminal, is_network_empty);
+    let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
     let child = adopt(outcome.pid)?;
     let stat = sys::proc::stat(child.pid)?.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?;
     record.init = Some(store::Init { pid: outcome.pid, start_time: stat.start_time });
@@ -159,13 +166,15 @@ fn restore_request<'a>(request: &Restore, record: &Record, dirs: &'a Directories
         ext_unix_sk: request.allow.ext_unix_sk,
         shell_job: request.allow.shell_job,
         file_locks: request.allow.file_locks,
+        lsm_profile: request.lsm_profile.clone(),
+        lsm_mount_context: request.lsm_mount_context.clone(),
         tcp: criu::Tcp { established: request.allow.tcp_established, ..Default::default() },
         ..Request::new(dirs.for_criu(RESTORE_LOG))
     }
 }
 
 /// Without connections to bring back there is nothing to hold packets back for.
-fn skip_lock(session: &mut criu::Session, allow: Allowances) -> Result<Option<NetworkLock>> {
+fn skip_lock(session: &mut criu::Session, allow: Allowances) -> criu::Result<Option<NetworkLock>> {
     let skip = !allow.tcp_established && session.version()? >= criu::Version::new(3, 19, 0);
     Ok(skip.then_some(NetworkLock::Skip))
 }

@@ -19,7 +19,7 @@ pub(crate) use record::{Init, Pending, Record, VERSION};
 use crate::error::{Error, Result, Step};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use spec::Id;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const RECORD: &str = "state.json";
@@ -46,7 +46,7 @@ impl Store {
 
     /// Makes a container's directory with its first record and its config, locked.
     pub(crate) fn create(&self, id: &Id, record: &Record, config: &[u8]) -> Result<Entry> {
-        std::fs::create_dir_all(&self.root).step(|| format!("create state root {}", self.root.display()))?;
+        self.make_root().step(|| format!("create state root {}", self.root.display()))?;
         let temporary = self.root.join(format!("{UNFINISHED}{}", std::process::id()));
         // Ours, were it to exist: the name is this process' number.
         let _ = std::fs::remove_dir_all(&temporary);
@@ -55,6 +55,14 @@ impl Store {
             let _ = std::fs::remove_dir_all(&temporary);
         }
         made
+    }
+
+    fn make_root(&self) -> std::io::Result<()> {
+        match std::fs::create_dir_all(&self.root) {
+            // What is there is something else.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Err(rustix::io::Errno::NOTDIR.into()),
+            other => other,
+        }
     }
 
     fn fill(&self, id: &Id, temporary: &Path, record: &Record, config: &[u8]) -> Result<Entry> {
@@ -162,7 +170,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Replaces the record.
-    pub fn save(&self, record: &Record) -> Result<()> {
+    pub(crate) fn save(&self, record: &Record) -> Result<()> {
         let step = || format!("write {}", self.path.join(RECORD).display());
         let json = serde_json::to_vec(record).step(step)?;
         self.write("state.json.new", &json).step(step)?;
@@ -170,7 +178,7 @@ impl Entry {
     }
 
     /// Reads the record.
-    pub fn load(&self) -> Result<Record> {
+    pub(crate) fn load(&self) -> Result<Record> {
         let bad = |reason: String| Error::Record { path: self.path.join(RECORD).display().to_string(), reason };
         let bytes = match self.read(RECORD) {
             Err(rustix::io::Errno::NOENT) => return Err(Error::NotFound(self.id.clone())),
@@ -178,20 +186,20 @@ impl Entry {
         };
         let version = serde_json::from_slice::<Version>(&bytes).map_err(|e| bad(e.to_string()))?.version;
         if version > VERSION {
-            return Err(bad(format!("written by a newer rt (format {version}, this one knows {VERSION})")));
+            return Err(bad(format!("written by a newer rt (version {version}, this one knows {VERSION})")));
         }
         serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))
     }
 
     /// The config.json that the container was made with.
-    pub fn config(&self) -> Result<spec::Config> {
+    pub(crate) fn config(&self) -> Result<spec::Config> {
         let path = self.path.join(CONFIG);
         let bytes = self.read(CONFIG).step(|| format!("read {}", path.display()))?;
         Ok(spec::Config::parse(bytes, &path.display().to_string())?)
     }
 
     /// The directory that masks others: empty, and made when it is first asked for.
-    pub fn empty_dir(&self) -> Result<PathBuf> {
+    pub(crate) fn empty_dir(&self) -> Result<PathBuf> {
         match rustix::fs::mkdirat(&self.dir, "empty", Mode::from(0o555)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(self.path.join("empty")),
             Err(e) => Err(e).step(|| format!("create {}", self.path.join("empty").display())),
@@ -199,22 +207,27 @@ impl Entry {
     }
 
     /// A path to a file in here that stays short and true whatever the state root is called: sun_path holds 108 bytes.
-    pub fn short_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn short_path(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
     }
 
+    /// The descriptor that holds the lock, for a forked child to close.
+    pub(crate) fn lock_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
     /// Whether there is a file of this name in here.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         rustix::fs::accessat(&self.dir, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
     /// Removes a file in here; one that is not there is no error.
-    pub fn unlink(&self, name: &str) {
+    pub(crate) fn unlink(&self, name: &str) {
         let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
     }
 
     /// Removes the directory: the container is gone. The record goes first, so that what a crash leaves names no container.
-    pub fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         self.unlink(RECORD);
         match std::fs::remove_dir_all(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).step(|| format!("remove {}", self.path.display())),
@@ -223,7 +236,7 @@ impl Entry {
     }
 
     /// Lets others change the container again.
-    pub fn unlock(&self) -> Result<()> {
+    pub(crate) fn unlock(&self) -> Result<()> {
         rustix::fs::flock(&self.dir, FlockOperation::Unlock).step(|| format!("unlock {}", self.path.display()))
     }
 

@@ -1,0 +1,93 @@
+//! Holding a container still while CRIU writes it down, and no longer.
+
+use super::{After, files, sockets};
+use crate::error::{Error, Result};
+use crate::store::{Entry, Pending, Record};
+use criu::{Answer, Dump, DumpOutcome, ExternalFiles, NetworkLock, Notify, Session};
+use std::time::{Duration, Instant};
+
+/// A container during its dump; dropped, it runs on as before.
+///
+/// `rt` freezes the cgroup itself: it waits for the kernel's word where CRIU polls in steps of 100 ms. It does so at CRIU's
+/// `pre-dump` stage, when CRIU is done probing the kernel and has not touched the container yet: the container need not
+/// stand still for that.
+pub(super) struct Frozen<'a> {
+    entry: &'a Entry,
+    record: Record,
+    /// The freeze is its user's; it stays.
+    was_paused: bool,
+    since: Option<Instant>,
+    /// The files of the host that were found as stdio.
+    pub(super) names: files::Names,
+}
+
+impl<'a> Frozen<'a> {
+    pub(super) fn new(entry: &'a Entry, record: &Record, was_paused: bool) -> Self {
+        Self { entry, record: record.clone(), was_paused, since: None, names: files::Names::default() }
+    }
+
+    /// Dumps; afterwards the container stands still, or its processes are dead.
+    pub(super) fn dump(&mut self, mut session: Session, mut dump: Dump<'_>) -> criu::Result<DumpOutcome> {
+        let version = session.version()?;
+        log::debug!("criu {version} is ready");
+        if version >= criu::Version::new(3, 19, 0) && self.needs_no_lock(&dump) {
+            dump.network_lock = Some(NetworkLock::Skip);
+        }
+        session.dump(&dump, self)
+    }
+
+    /// Whether there is no connection that packets could disturb. Where connections are not allowed there is none, or the
+    /// dump fails; where they are, the answer must not change before the freeze, so the freeze comes first.
+    fn needs_no_lock(&mut self, dump: &Dump<'_>) -> bool {
+        !dump.tcp.established || (self.freeze().is_ok() && !sockets::has_connections(dump.pid))
+    }
+
+    fn freeze(&mut self) -> Result<()> {
+        if self.was_paused || self.since.is_some() {
+            return Ok(());
+        }
+        // Written down first: were this process killed, the next command would thaw.
+        self.record.pending = Some(Pending::Freeze);
+        self.entry.save(&self.record)?;
+        self.since = Some(Instant::now());
+        Ok(self.record.cgroup.freeze()?)
+    }
+
+    /// Lets it run on, or its killed processes end. The time is how long it stood still.
+    pub(super) fn end(mut self, after: After) -> Result<Duration> {
+        let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
+        self.record.cgroup.thaw()?;
+        let still = since.elapsed();
+        if after == After::LeaveRunning {
+            self.forget()?;
+        }
+        Ok(still)
+    }
+
+    fn forget(&mut self) -> Result<()> {
+        self.record.pending = None;
+        self.entry.save(&self.record)
+    }
+}
+
+impl Notify for Frozen<'_> {
+    fn pre_dump(&mut self) -> Answer {
+        Ok(self.freeze()?)
+    }
+
+    fn query_external_files(&mut self) -> Answer<ExternalFiles> {
+        let (names, files) = files::find(&self.record)?;
+        self.names = names;
+        Ok(files)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        if self.since.take().is_some()
+            && let Err(e) = self.record.cgroup.thaw().map_err(Error::from).and_then(|()| self.forget())
+        {
+            log::warn!("{}: {e}", self.entry.id);
+        }
+    }
+}
