@@ -11,7 +11,8 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Refusal
     let mut command = Cli::command();
     command.build();
     let args = normalized(&command, args.collect());
-    let parsed = command.clone().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed =
+        command.clone().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| Refusal { error })
 }
 
@@ -42,7 +43,12 @@ fn normalized(root: &Command, args: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// One option, with its value from `rest` if it takes one; nothing when it is a boolean set to false.
-fn option(command: &Command, arg: &OsStr, text: &str, rest: &mut impl Iterator<Item = OsString>) -> Option<OsString> {
+fn option(
+    command: &Command,
+    arg: &OsStr,
+    text: &str,
+    rest: &mut impl Iterator<Item = OsString>,
+) -> Option<OsString> {
     let bare = text.trim_start_matches('-');
     let (name, inline) = bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)));
     let is_it = |a: &&Arg| a.get_long() == Some(name) || a.get_short().is_some_and(|s| name.chars().eq([s]));
@@ -97,9 +103,14 @@ impl Refusal {
             ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
             ErrorKind::UnknownArgument => format!("flag provided but not defined: {flag} (see `rt --help`)"),
             ErrorKind::InvalidSubcommand => {
-                format!("unknown command {:?} (see `rt --help`)", context(ContextKind::InvalidSubcommand).unwrap_or_default())
+                format!(
+                    "unknown command {:?} (see `rt --help`)",
+                    context(ContextKind::InvalidSubcommand).unwrap_or_default()
+                )
             }
-            ErrorKind::MissingRequiredArgument => format!("missing argument: {arg} (see `rt COMMAND --help`)"),
+            ErrorKind::MissingRequiredArgument => {
+                format!("missing argument: {arg} (see `rt COMMAND --help`)")
+            }
             _ => {
                 let text = self.error.to_string();
                 let line = text.lines().next().unwrap_or_default();
@@ -117,7 +128,8 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         let args = args.split(' ').map(OsString::from).collect();
-        let words: Vec<_> = normalized(&command, args).into_iter().map(|a| a.into_string().unwrap()).collect();
+        let words: Vec<_> =
+            normalized(&command, args).into_iter().map(|a| a.into_string().unwrap()).collect();
         words.join(" ")
     }
 
@@ -127,10 +139,16 @@ mod tests {
 
     #[test]
     fn one_dash_is_two_up_to_the_containers_program() {
-        assert_eq!(rewritten("rt -root /r run -bundle b -no-pivot id"), "rt --root=/r run --bundle=b --no-pivot id");
+        assert_eq!(
+            rewritten("rt -root /r run -bundle b -no-pivot id"),
+            "rt --root=/r run --bundle=b --no-pivot id"
+        );
         assert_eq!(rewritten("rt run -bundle=b -d id"), "rt run --bundle=b --detach id");
         assert_eq!(rewritten("rt exec -cwd -tty id ls -cwd"), "rt exec --cwd=-tty id ls -cwd");
-        assert_eq!(rewritten("rt run -no-pivot=false -d=true -no-new-keyring id"), "rt run --detach --no-new-keyring id");
+        assert_eq!(
+            rewritten("rt run -no-pivot=false -d=true -no-new-keyring id"),
+            "rt run --detach --no-new-keyring id"
+        );
         assert_eq!(rewritten("rt exec -u -1 id true"), "rt exec --user=-1 id true");
         assert_eq!(rewritten("rt restore -detach -no-subreaper id"), "rt restore --detach --no-subreaper id");
     }
@@ -138,7 +156,10 @@ mod tests {
     #[test]
     fn says_what_engines_probe_for() {
         assert_eq!(line("rt checkpoint --image-path"), "flag needs an argument: --image-path");
-        assert_eq!(line("rt run --nonsense id"), "flag provided but not defined: --nonsense (see `rt --help`)");
+        assert_eq!(
+            line("rt run --nonsense id"),
+            "flag provided but not defined: --nonsense (see `rt --help`)"
+        );
         assert_eq!(line("rt nonsense"), "unknown command \"nonsense\" (see `rt --help`)");
         assert_eq!(line("rt state"), "missing argument: <CONTAINER-ID> (see `rt COMMAND --help`)");
     }

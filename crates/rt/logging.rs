@@ -44,7 +44,9 @@ impl Log {
         let Some(mut file) = self.file.as_deref() else { return };
         let time = humantime::format_rfc3339_seconds(SystemTime::now());
         let line = match self.format {
-            LogFormat::Json => serde_json::json!({"level": level, "msg": message, "time": time.to_string()}).to_string(),
+            LogFormat::Json => {
+                serde_json::json!({"level": level, "msg": message, "time": time.to_string()}).to_string()
+            }
             LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
         };
         // One write, so that lines of several processes do not mix; a full disk must not hide the error itself.
@@ -65,7 +67,11 @@ impl log::Log for Log {
         if log::max_level() >= LevelFilter::Debug && self.file.is_some() {
             self.write(&level, &record.args().to_string());
         } else {
-            eprintln!("rt: {level}: [{:8.3} ms] {}", self.started.elapsed().as_secs_f64() * 1e3, record.args());
+            eprintln!(
+                "rt: {level}: [{:8.3} ms] {}",
+                self.started.elapsed().as_secs_f64() * 1e3,
+                record.args()
+            );
         }
     }
 

@@ -136,7 +136,8 @@ impl Cgroup {
                 Some(hierarchy.root.join(below).to_string_lossy().into_owned())
             })
         };
-        let named = self.paths.iter().filter_map(|(controller, dir)| Some((controller.clone(), relative(dir)?)));
+        let named =
+            self.paths.iter().filter_map(|(controller, dir)| Some((controller.clone(), relative(dir)?)));
         named.collect()
     }
 

@@ -12,7 +12,9 @@ use std::path::Path;
 /// Connects to the socket of the caller who wants the terminal's master (`--console-socket`).
 pub(crate) fn connect(path: &Path) -> Result<OwnedFd> {
     let step = || format!("connect to console socket {}", path.display());
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).step(step)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .step(step)?;
     let address = SocketAddrUnix::new(path).step(step)?;
     rustix::net::connect(&socket, &address).step(step)?;
     Ok(socket)
@@ -38,11 +40,20 @@ impl Pty {
         use sys::Context;
         const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
         let path = "/dev/pts/ptmx";
-        let master = rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .call("open", || format!("{path:?}"))?;
-        let genuine = sys::path::is_char_device(&master, 5, 2)? && sys::path::fs_magic(&master)? == DEVPTS_SUPER_MAGIC;
+        let master = rustix::fs::open(
+            path,
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+        .call("open", || format!("{path:?}"))?;
+        let genuine =
+            sys::path::is_char_device(&master, 5, 2)? && sys::path::fs_magic(&master)? == DEVPTS_SUPER_MAGIC;
         if !genuine {
-            return Err(sys::Error::new("open", format!("{path:?}: not the multiplexer of a devpts"), rustix::io::Errno::NODEV.raw_os_error()));
+            return Err(sys::Error::new(
+                "open",
+                format!("{path:?}: not the multiplexer of a devpts"),
+                rustix::io::Errno::NODEV.raw_os_error(),
+            ));
         }
         rustix::pty::unlockpt(&master).call("ioctl", || "TIOCSPTLCK".into())?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;

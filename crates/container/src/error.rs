@@ -93,7 +93,9 @@ impl Error {
     /// An error of a session with the criu at `path`, which is named where it may be the wrong program.
     pub(crate) fn of_criu(path: &std::path::Path) -> impl Fn(criu::Error) -> Self {
         move |error| match error {
-            criu::Error::Died(_) | criu::Error::Protocol { .. } => Self::CriuProgram { path: path.display().to_string(), error },
+            criu::Error::Died(_) | criu::Error::Protocol { .. } => {
+                Self::CriuProgram { path: path.display().to_string(), error }
+            }
             other => Self::Criu(other),
         }
     }

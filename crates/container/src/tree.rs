@@ -24,7 +24,12 @@ pub(crate) fn plan(entry: &Entry, record: &Record, config: &Config) -> Result<Pl
 
 /// What the container's cgroup mount shows, in the words of the crate that mounts it; nothing where there is no such mount.
 fn cgroup_view(record: &Record, config: &Config, has_namespace: bool) -> Result<CgroupView> {
-    let wanted = config.oci.mounts().iter().flatten().any(|m| m.typ().as_deref().is_some_and(|t| t.starts_with("cgroup")));
+    let wanted = config
+        .oci
+        .mounts()
+        .iter()
+        .flatten()
+        .any(|m| m.typ().as_deref().is_some_and(|t| t.starts_with("cgroup")));
     if !wanted {
         return Ok(CgroupView::None);
     }
@@ -32,7 +37,12 @@ fn cgroup_view(record: &Record, config: &Config, has_namespace: bool) -> Result<
         View::V1 { mounts, links } => CgroupView::V1 {
             hierarchies: mounts
                 .into_iter()
-                .filter_map(|m| Some(Hierarchy { host_path: record.cgroup.path(m.options.split(',').next()?)?.to_owned(), name: m.name }))
+                .filter_map(|m| {
+                    Some(Hierarchy {
+                        host_path: record.cgroup.path(m.options.split(',').next()?)?.to_owned(),
+                        name: m.name,
+                    })
+                })
                 .collect(),
             links,
         },

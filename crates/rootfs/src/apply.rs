@@ -17,6 +17,7 @@ use sys::path::Root;
 use crate::error::InStep;
 use crate::{Plan, Result};
 
+pub use seal::reopen_null;
 pub use sources::Sources;
 
 /// A container's file tree while it is being made.

@@ -16,7 +16,7 @@ mod options;
 mod plan;
 mod restore;
 
-pub use apply::{Rootfs, Sources};
+pub use apply::{Rootfs, Sources, reopen_null};
 pub use error::{Error, Result};
 pub use external::{External, ExternalKind, Located, locate_externals};
 pub use options::{FsOption, MountOptions, SuperFlag};

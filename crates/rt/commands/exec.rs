@@ -103,7 +103,9 @@ fn parse_user(text: &str) -> anyhow::Result<ExecUser> {
     let number = |part: &str| match part.parse::<u32>() {
         // The kernel's "no change" (setresuid(2)).
         Ok(u32::MAX) | Err(_) => bail!("--user {text:?}: must be UID[:GID], both numbers"),
-        Ok(number) if part.starts_with('+') => bail!("--user {text:?}: {number} must be written without a sign"),
+        Ok(number) if part.starts_with('+') => {
+            bail!("--user {text:?}: {number} must be written without a sign")
+        }
         Ok(number) => Ok(number),
     };
     let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
@@ -118,7 +120,8 @@ mod tests {
     fn users_are_numbers_and_nothing_else() {
         assert_eq!(parse_user("1").unwrap(), ExecUser { uid: 1, gid: None });
         assert_eq!(parse_user("1:2").unwrap(), ExecUser { uid: 1, gid: Some(2) });
-        for bad in ["", ":", "1:", ":2", "root", "1:x", "-1", "+1", "4294967295", "4294967296", "1:2:3", " 1"] {
+        for bad in ["", ":", "1:", ":2", "root", "1:x", "-1", "+1", "4294967295", "4294967296", "1:2:3", " 1"]
+        {
             assert!(parse_user(bad).is_err(), "{bad:?}");
         }
     }

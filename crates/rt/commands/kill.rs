@@ -26,9 +26,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
 
 /// The names of signals 1 to 31 in order (signal(7), x86 and arm numbers).
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR",
-    "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 /// Other names of the same.
 const ALIASES: [(&str, i32); 5] = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("RTMIN", 34), ("RTMAX", 64)];
@@ -44,7 +44,8 @@ fn parse_signal(text: &str) -> anyhow::Result<i32> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let known = NAMES.iter().position(|n| *n == name).and_then(|i| i32::try_from(i + 1).ok());
     let alias = || ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, number)| *number);
-    let real_time = || name.strip_prefix("RTMIN+")?.parse().ok().filter(|n| (0..=30).contains(n)).map(|n: i32| 34 + n);
+    let real_time =
+        || name.strip_prefix("RTMIN+")?.parse().ok().filter(|n| (0..=30).contains(n)).map(|n: i32| 34 + n);
     match known.or_else(alias).or_else(real_time) {
         Some(number) => Ok(number),
         None => bail!("unknown signal {text:?}"),
@@ -57,7 +58,9 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (text, number) in [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN+3", 37), ("SYS", 31), ("0", 0)] {
+        for (text, number) in
+            [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN+3", 37), ("SYS", 31), ("0", 0)]
+        {
             assert_eq!(parse_signal(text).unwrap(), number, "{text}");
         }
         for text in ["", "65", "-1", "SIGNOPE", "9x"] {

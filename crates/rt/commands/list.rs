@@ -34,7 +34,14 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
 fn table(states: &[State]) -> String {
     let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let row = |s: &State| {
-        [s.id.clone(), s.pid.to_string(), s.status.clone(), s.bundle.display().to_string(), s.created.clone(), s.owner.clone()]
+        [
+            s.id.clone(),
+            s.pid.to_string(),
+            s.status.clone(),
+            s.bundle.display().to_string(),
+            s.created.clone(),
+            s.owner.clone(),
+        ]
     };
     columns(&std::iter::once(head).chain(states.iter().map(row)).collect::<Vec<_>>())
 }

@@ -25,7 +25,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
         println!("{}", serde_json::to_string(&pids)?);
         return Ok(Exit::Success);
     }
-    let options = if arguments.options.is_empty() { vec!["-ef".to_owned()] } else { arguments.options.clone() };
+    let options =
+        if arguments.options.is_empty() { vec!["-ef".to_owned()] } else { arguments.options.clone() };
     let output = Command::new("ps").args(&options).output().context("ps")?;
     if !output.status.success() {
         bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());

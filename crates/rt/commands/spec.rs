@@ -30,6 +30,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         other => other.with_context(|| path.display().to_string())?,
     };
     let text = serde_json::to_string_pretty(&::spec::default_config(host))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).with_context(|| path.display().to_string())?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .with_context(|| path.display().to_string())?;
     Ok(Exit::Success)
 }

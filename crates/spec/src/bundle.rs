@@ -84,6 +84,9 @@ impl Bundle {
         let Some(root) = config.oci.root() else {
             return Err(Error::field("root", "is missing"));
         };
+        if root.path().as_os_str().is_empty() {
+            return Err(Error::field("root.path", "is empty"));
+        }
         let rootfs = dir.join(root.path());
         let rootfs = rootfs
             .canonicalize()
@@ -127,7 +130,11 @@ mod tests {
         );
         assert!(text.starts_with("config.json: process.user.uid: invalid type"), "{text}");
         assert!(error("{").contains("EOF while parsing an object at line 1"), "{}", error("{"));
-        assert!(error("nonsense").starts_with("config.json: not valid JSON: expected"), "{}", error("nonsense"));
+        assert!(
+            error("nonsense").starts_with("config.json: not valid JSON: expected"),
+            "{}",
+            error("nonsense")
+        );
         assert_eq!(
             error(r#"{"ociVersion":"2.0.0"}"#),
             "config.json: ociVersion: \"2.0.0\" is not supported (1.0.0 to 1.x are)"

@@ -55,12 +55,19 @@ pub fn count(what: Listed) -> Result<usize> {
     // linux/netfilter/nfnetlink.h: the subsystem is the high byte of the type; linux/rtnetlink.h.
     // Protocol 0, which is no value here, is NETLINK_ROUTE.
     let (protocol, kind, family) = match what {
-        Listed::NftTables => (Some(netlink::NETFILTER), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, libc::AF_UNSPEC),
+        Listed::NftTables => {
+            (Some(netlink::NETFILTER), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, libc::AF_UNSPEC)
+        }
         Listed::Rules4 => (None, libc::RTM_GETRULE, libc::AF_INET),
         Listed::Rules6 => (None, libc::RTM_GETRULE, libc::AF_INET6),
     };
     let step = || format!("netlink, {what:?}");
-    let socket = match rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol) {
+    let socket = match rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        protocol,
+    ) {
         Err(rustix::io::Errno::PROTONOSUPPORT) => return Ok(0),
         other => other.call("socket", step)?,
     };
@@ -68,7 +75,8 @@ pub fn count(what: Listed) -> Result<usize> {
     let mut total = 0;
     let mut buffer = vec![0u8; 32 * 1024];
     loop {
-        let (_, size) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty()).call("recv", step)?;
+        let (_, size) =
+            rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty()).call("recv", step)?;
         let (listed, finished) = messages(&buffer[..size.min(buffer.len())]);
         total += listed;
         if finished || size == 0 {

@@ -8,6 +8,8 @@ use rustix::process::Pid;
 pub struct Stat {
     /// One letter: `R`, `S`, `D`, `Z`, `T`, `X` ...
     pub state: u8,
+    /// Its parent's process id; 0 when that is outside this pid namespace.
+    pub parent: i32,
     /// When it started, in clock ticks since boot; with the pid, it names a process for good.
     pub start_time: u64,
 }
@@ -35,9 +37,10 @@ fn parse(bytes: &[u8]) -> Option<Stat> {
     let close = bytes.iter().rposition(|b| *b == b')')?;
     let mut fields = bytes[close + 1..].split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
     let state = *fields.next()?.first()?;
-    // Field 22 is starttime; field 3, the state, is consumed.
-    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
-    Some(Stat { state, start_time })
+    let parent = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    // Field 22 is starttime; fields 3 and 4 are consumed.
+    let start_time = std::str::from_utf8(fields.nth(17)?).ok()?.parse().ok()?;
+    Some(Stat { state, parent, start_time })
 }
 
 #[cfg(test)]
@@ -47,7 +50,7 @@ mod tests {
     #[test]
     fn a_command_with_parentheses_does_not_confuse() {
         let line = b"42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 7777 1 2 3";
-        assert_eq!(parse(line), Some(Stat { state: b'S', start_time: 7777 }));
+        assert_eq!(parse(line), Some(Stat { state: b'S', parent: 1, start_time: 7777 }));
     }
 
     #[test]

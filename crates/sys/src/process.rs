@@ -221,6 +221,14 @@ pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     check(ret.into(), "kill", || format!("{pid}, {signal}")).map(drop)
 }
 
+/// The process id behind a pidfd, as this process' /proc shows it (pidfd_open(2), "fdinfo").
+pub fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).call("read", || format!("{path:?}"))?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.and_then(Pid::from_raw).ok_or_else(|| Error::new("pidfd", path, libc::ESRCH))
+}
+
 /// Moves this process into new namespaces (unshare(2)).
 pub fn unshare(new: Namespaces) -> Result<()> {
     // SAFETY: namespace flags touch no memory of ours; CLONE_FILES, the one flag that could hurt, is no namespace.

@@ -57,7 +57,9 @@ pub fn reset_all() -> Result<()> {
     let default = [0u64; 4];
     for signal in 1..=64 {
         // SAFETY: the kernel reads one sigaction with a mask of eight bytes; KILL and STOP refuse, and are default anyway.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8) };
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8)
+        };
     }
     unblock_all()
 }

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use sys::path::Root;
 
 /// runc's names for a network and a pid namespace that were joined by path; so each restores what the other dumped.
-const NAMESPACES: [(Ns, &str, &str); 2] = [(Ns::Network, "net", "extRootNetNS"), (Ns::Pid, "pid", "extRootPidNS")];
+const NAMESPACES: [(Ns, &str, &str); 2] =
+    [(Ns::Network, "net", "extRootNetNS"), (Ns::Pid, "pid", "extRootPidNS")];
 
 /// The `--external` values of a dump: `init` is the container's init as the host sees it.
 pub(crate) fn for_dump(plan: &Plan, namespaces: &Namespaces, init: i32) -> Result<Vec<String>> {
@@ -36,7 +37,11 @@ pub(crate) fn for_restore(plan: &Plan) -> Result<Vec<String>> {
         .into_iter()
         .map(|mount| {
             if !mount.source.exists() {
-                return Err(Error::Request(format!("bind mount {}: source {} does not exist", mount.name, mount.source.display())));
+                return Err(Error::Request(format!(
+                    "bind mount {}: source {} does not exist",
+                    mount.name,
+                    mount.source.display()
+                )));
             }
             Ok(format!("mnt[{}]:{}", mount.name, mount.source.display()))
         })
@@ -50,7 +55,8 @@ pub(crate) fn inherited_namespaces(namespaces: &Namespaces) -> Vec<(&'static str
 
 /// The namespaces that CRIU joins by path.
 pub(crate) fn joined_namespaces(namespaces: &Namespaces) -> Vec<criu::JoinNamespace> {
-    const WORDS: [(Ns, &str); 4] = [(Ns::Ipc, "ipc"), (Ns::Uts, "uts"), (Ns::Time, "time"), (Ns::User, "user")];
+    const WORDS: [(Ns, &str); 4] =
+        [(Ns::Ipc, "ipc"), (Ns::Uts, "uts"), (Ns::Time, "time"), (Ns::User, "user")];
     let join = |(kind, word): &(Ns, &str)| {
         let path = namespaces.path(*kind)?.display().to_string();
         Some(criu::JoinNamespace { kind: (*word).to_owned(), path, extra: None })

@@ -70,7 +70,8 @@ impl Outside<'_> {
         for fd in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
             let fd = fd?;
             let link = std::fs::read_link(fd.path())?.to_string_lossy().into_owned();
-            let places = self.record.stdio.iter().enumerate().filter(|(_, s)| **s == link && link.starts_with('/'));
+            let places =
+                self.record.stdio.iter().enumerate().filter(|(_, s)| **s == link && link.starts_with('/'));
             for (place, _) in places {
                 if self.names.stdio[place].is_some() || !std::fs::metadata(fd.path())?.is_file() {
                     continue;

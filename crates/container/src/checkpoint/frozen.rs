@@ -1,6 +1,6 @@
 //! Holding a container still while CRIU writes it down, and no longer.
 
-use super::{After, files, sockets};
+use super::{After, files, outsiders, sockets};
 use crate::error::{Error, Result};
 use crate::store::{Entry, Pending, Record};
 use criu::{Answer, Dump, DumpOutcome, ExternalFiles, NetworkLock, Notify, Session};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Frozen<'a> {
     entry: &'a Entry,
     record: Record,
+    after: After,
     /// The freeze is its user's; it stays.
     was_paused: bool,
     since: Option<Instant>,
@@ -22,8 +23,8 @@ pub(super) struct Frozen<'a> {
 }
 
 impl<'a> Frozen<'a> {
-    pub(super) fn new(entry: &'a Entry, record: &Record, was_paused: bool) -> Self {
-        Self { entry, record: record.clone(), was_paused, since: None, names: files::Names::default() }
+    pub(super) fn new(entry: &'a Entry, record: &Record, after: After, was_paused: bool) -> Self {
+        Self { entry, record: record.clone(), after, was_paused, since: None, names: files::Names::default() }
     }
 
     /// Dumps; afterwards the container stands still, or its processes are dead.
@@ -54,11 +55,11 @@ impl<'a> Frozen<'a> {
     }
 
     /// Lets it run on, or its killed processes end. The time is how long it stood still.
-    pub(super) fn end(mut self, after: After) -> Result<Duration> {
+    pub(super) fn end(mut self) -> Result<Duration> {
         let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
         self.record.cgroup.thaw()?;
         let still = since.elapsed();
-        if after == After::LeaveRunning {
+        if self.after == After::LeaveRunning {
             self.forget()?;
         }
         Ok(still)
@@ -72,7 +73,15 @@ impl<'a> Frozen<'a> {
 
 impl Notify for Frozen<'_> {
     fn pre_dump(&mut self) -> Answer {
-        Ok(self.freeze()?)
+        self.freeze()?;
+        match (outsiders::refusal(&outsiders::find(&self.record)?), self.after) {
+            (None, _) => Ok(()),
+            (Some(reason), After::Remove) => Err(reason.into()),
+            (Some(reason), After::LeaveRunning) => {
+                log::warn!("{reason}");
+                Ok(())
+            }
+        }
     }
 
     fn query_external_files(&mut self) -> Answer<ExternalFiles> {

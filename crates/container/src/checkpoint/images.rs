@@ -22,7 +22,8 @@ impl Directories {
         let opened = Self::open(images, work)?;
         for (dir, path) in [(Some(&opened.images), Some(images)), (opened.work.as_ref(), work)] {
             if let (Some(dir), Some(path)) = (dir, path) {
-                rustix::fs::accessat(dir, ".", Access::WRITE_OK, AtFlags::empty()).step(|| format!("write to {}", path.display()))?;
+                rustix::fs::accessat(dir, ".", Access::WRITE_OK, AtFlags::empty())
+                    .step(|| format!("write to {}", path.display()))?;
             }
         }
         Ok(opened)
@@ -79,5 +80,9 @@ impl Directories {
 
 fn make(path: &Path, what: &str) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).step(|| format!("create {what} {}", path.display()))
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .step(|| format!("create {what} {}", path.display()))
 }

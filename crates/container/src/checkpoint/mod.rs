@@ -17,6 +17,7 @@ pub(crate) mod files;
 mod frozen;
 pub(crate) mod images;
 pub(crate) mod network;
+mod outsiders;
 mod sockets;
 
 use crate::error::{Error, Result};
@@ -115,7 +116,11 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let (entry, record) = store.lock(&request.id)?;
     let state = status(&entry, &record)?;
     let (Status::Running | Status::Paused, Some(init)) = (state, record.init) else {
-        return Err(Error::Status { what: "container cannot be checkpointed", id: request.id.to_string(), status: state });
+        return Err(Error::Status {
+            what: "container cannot be checkpointed",
+            id: request.id.to_string(),
+            status: state,
+        });
     };
     let session = criu::Launch::new(request.criu.clone()).start()?;
     let config = entry.config()?;
@@ -123,11 +128,11 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let plan = crate::tree::plan(&entry, &record, &config)?;
     let external = external::for_dump(&plan, &config.namespaces()?, init.pid)?;
     let dump = dump_request(request, &record, &config, init.pid, external, &dirs)?;
-    let mut frozen = Frozen::new(&entry, &record, state == Status::Paused);
+    let mut frozen = Frozen::new(&entry, &record, request.after, state == Status::Paused);
     let outcome = frozen.dump(session, dump).map_err(Error::of_criu(&request.criu))?;
     frozen.names.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
-    let frozen_time = frozen.end(request.after)?;
+    let frozen_time = frozen.end()?;
     if request.after == After::Remove {
         destroy(entry, &record, Some(&config))?;
     }
@@ -160,7 +165,8 @@ fn dump_request<'a>(
         orphan_pts_master: true,
         tcp: criu::Tcp { established: allow.tcp_established, ..Default::default() },
         cgroups: criu::Cgroups { mode: Some(cgroup_mode(allow.cgroups, config)?), ..Default::default() },
-        empty_ns: (config.namespaces()?.is_new(Ns::Network) && network::is_pristine(init)).then_some(network::EMPTY),
+        empty_ns: (config.namespaces()?.is_new(Ns::Network) && network::is_pristine(init))
+            .then_some(network::EMPTY),
         ..Dump::new(init, dirs.for_criu(DUMP_LOG))
     })
 }

@@ -22,8 +22,11 @@ pub(crate) fn is_pristine(pid: i32) -> bool {
     let no_routes = file("route").is_ok_and(|routes| routes.lines().count() <= 1);
     let no_addresses = file("fib_trie").is_ok_and(|trie| only_loopback_addresses(&trie));
     // A kernel without IPv6 or without the old iptables has no such file.
-    let no_addresses6 = file("if_inet6").map_or(true, |list| list.lines().all(|line| line.starts_with(LOOPBACK6)));
-    let no_tables = ["ip_tables_names", "ip6_tables_names"].iter().all(|name| file(name).map_or(true, |text| text.is_empty()));
+    let no_addresses6 =
+        file("if_inet6").map_or(true, |list| list.lines().all(|line| line.starts_with(LOOPBACK6)));
+    let no_tables = ["ip_tables_names", "ip6_tables_names"]
+        .iter()
+        .all(|name| file(name).map_or(true, |text| text.is_empty()));
     only_loopback && no_routes && no_addresses && no_addresses6 && no_tables && no_rules(pid).unwrap_or(false)
 }
 
@@ -36,13 +39,17 @@ fn only_loopback(dev: &str) -> bool {
 
 /// The tree of IPv4 routes names each local address as `|-- 127.0.0.1`.
 fn only_loopback_addresses(trie: &str) -> bool {
-    trie.lines().filter_map(|line| line.trim().strip_prefix("|-- ")).all(|address| address.starts_with("127.") || address == "0.0.0.0")
+    trie.lines()
+        .filter_map(|line| line.trim().strip_prefix("|-- "))
+        .all(|address| address.starts_with("127.") || address == "0.0.0.0")
 }
 
 /// No nftables, and no routing rules but those that every namespace has: three for IPv4, two for IPv6.
 fn no_rules(pid: i32) -> Result<bool> {
     let namespace = open(pid)?;
-    let counts = in_namespace(namespace.as_fd(), || Ok((count(Listed::NftTables)?, count(Listed::Rules4)?, count(Listed::Rules6)?)))?;
+    let counts = in_namespace(namespace.as_fd(), || {
+        Ok((count(Listed::NftTables)?, count(Listed::Rules4)?, count(Listed::Rules6)?))
+    })?;
     Ok(counts.0 == 0 && counts.1 <= 3 && counts.2 <= 2)
 }
 
@@ -58,7 +65,10 @@ pub(crate) fn set_up(pid: i32, config: &Config) -> Result<()> {
     in_namespace(namespace.as_fd(), || {
         sys::net::loopback_up()?;
         // Written through the host's /proc: net parameters are those of the writer's namespace.
-        parameters.iter().filter(|(key, _)| key.starts_with("net")).try_for_each(|(key, value)| crate::init::write_sysctl(key, value))
+        parameters
+            .iter()
+            .filter(|(key, _)| key.starts_with("net"))
+            .try_for_each(|(key, value)| crate::init::write_sysctl(key, value))
     })
     .step(|| "set up the restored network namespace".to_owned())
 }
@@ -72,7 +82,9 @@ mod tests {
         let head = "Inter-|   Receive\n face |bytes\n";
         assert!(only_loopback(&format!("{head}    lo:       0       0\n")));
         assert!(!only_loopback(&format!("{head}    lo: 0\n  eth0: 0\n")));
-        assert!(only_loopback_addresses("Main:\n  +-- 0.0.0.0/0 3 0 4\n     |-- 0.0.0.0\n        |-- 127.0.0.1\n"));
+        assert!(only_loopback_addresses(
+            "Main:\n  +-- 0.0.0.0/0 3 0 4\n     |-- 0.0.0.0\n        |-- 127.0.0.1\n"
+        ));
         assert!(!only_loopback_addresses("     |-- 10.0.0.1\n"));
     }
 }

@@ -31,7 +31,9 @@ mod tests {
     #[test]
     fn listening_is_no_connection() {
         let head = "  sl  local_address rem_address   st tx_queue rx_queue\n";
-        let line = |state: &str| format!("{head}   0: 0100007F:1F90 00000000:0000 {state} 00000000:00000000 00:00000000\n");
+        let line = |state: &str| {
+            format!("{head}   0: 0100007F:1F90 00000000:0000 {state} 00000000:00000000 00:00000000\n")
+        };
         assert!(!connected(head));
         assert!(!connected(&line("0A")));
         assert!(connected(&line("01")));

@@ -12,8 +12,15 @@ pub(crate) fn rlimits(limits: &[Rlimit]) -> Result<()> {
     for limit in limits {
         let value = |v: u64| (v != u64::MAX).then_some(v);
         let new = KernelLimit { current: value(limit.soft), maximum: value(limit.hard) };
-        rustix::process::setrlimit(resource(limit.kind), new)
-            .map_err(|e| Failure::new(format!("error setting rlimit {} to {}:{}: {}", limit.kind, limit.soft, limit.hard, text(e))))?;
+        rustix::process::setrlimit(resource(limit.kind), new).map_err(|e| {
+            Failure::new(format!(
+                "error setting rlimit {} to {}:{}: {}",
+                limit.kind,
+                limit.soft,
+                limit.hard,
+                text(e)
+            ))
+        })?;
     }
     Ok(())
 }
@@ -62,7 +69,12 @@ fn drop_bounding(keep: u64) -> Result<()> {
             Ok(()) => {}
             // Past the last capability that this kernel knows.
             Err(rustix::io::Errno::INVAL) => break,
-            Err(e) => return Err(Failure::new(format!("unable to drop capability {bit} from the bounding set: {}", text(e)))),
+            Err(e) => {
+                return Err(Failure::new(format!(
+                    "unable to drop capability {bit} from the bounding set: {}",
+                    text(e)
+                )));
+            }
         }
     }
     Ok(())
@@ -77,9 +89,11 @@ fn user(user: &User) -> Result<()> {
         Err(e) => return Err(Failure::new(format!("setgroups({:?}): {}", user.groups, text(e)))),
     }
     let gid = Gid::from_raw(user.gid);
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(|e| Failure::new(format!("setgid({}): {}", user.gid, text(e))))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .map_err(|e| Failure::new(format!("setgid({}): {}", user.gid, text(e))))?;
     let uid = Uid::from_raw(user.uid);
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(|e| Failure::new(format!("setuid({}): {}", user.uid, text(e))))
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .map_err(|e| Failure::new(format!("setuid({}): {}", user.uid, text(e))))
 }
 
 fn capabilities(caps: &CapabilitySets) -> Result<()> {
@@ -87,8 +101,11 @@ fn capabilities(caps: &CapabilitySets) -> Result<()> {
     let wanted = KernelSets {
         // What this process does not have it cannot give; runc leaves it out too, without a word.
         permitted: CapabilitySet::from_bits_retain(caps.permitted) & current.permitted,
-        effective: CapabilitySet::from_bits_retain(caps.effective) & current.permitted & CapabilitySet::from_bits_retain(caps.permitted),
-        inheritable: CapabilitySet::from_bits_retain(caps.inheritable) & (current.permitted | current.inheritable),
+        effective: CapabilitySet::from_bits_retain(caps.effective)
+            & current.permitted
+            & CapabilitySet::from_bits_retain(caps.permitted),
+        inheritable: CapabilitySet::from_bits_retain(caps.inheritable)
+            & (current.permitted | current.inheritable),
     };
     rustix::thread::set_capabilities(None, wanted).during("capset")?;
     let _ = rustix::thread::clear_ambient_capability_set();

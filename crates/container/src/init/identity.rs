@@ -11,8 +11,10 @@ use sys::process::Namespaces;
 
 /// Becomes root in the new user namespace, whose maps the parent has written.
 pub(crate) fn become_root() -> Result<()> {
-    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during("setgid(0) in the user namespace")?;
-    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during("setuid(0) in the user namespace")
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
+        .during("setgid(0) in the user namespace")?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+        .during("setuid(0) in the user namespace")
 }
 
 /// Host name, domain name, loopback device, sysctls, badness and session keyring.
@@ -40,7 +42,10 @@ pub(super) fn apply(config: &Config, new: Namespaces, keyring: Option<&CStr>) ->
 
 fn sysctls(config: &Config) -> Result<()> {
     let list = config.linux().and_then(|l| l.sysctl().as_ref());
-    list.into_iter().flatten().try_for_each(|(key, value)| write_sysctl(key, value)).map_err(|e| Failure::new(e.to_string()))
+    list.into_iter()
+        .flatten()
+        .try_for_each(|(key, value)| write_sysctl(key, value))
+        .map_err(|e| Failure::new(e.to_string()))
 }
 
 /// Sets a kernel parameter of this process' namespaces.
@@ -51,10 +56,17 @@ pub(crate) fn write_sysctl(key: &str, value: &str) -> sys::Result<()> {
 }
 
 fn oom_score_adj(config: &Config) -> Result<()> {
-    let Some(value) = config.oci.process().as_ref().and_then(spec::oci::Process::oom_score_adj) else { return Ok(()) };
+    let Some(value) = config.oci.process().as_ref().and_then(spec::oci::Process::oom_score_adj) else {
+        return Ok(());
+    };
     match std::fs::write("/proc/self/oom_score_adj", value.to_string()) {
         // A user namespace may not lower it; runc lets that pass, and so the caller's own value stays.
-        Err(e) if matches!(e.raw_os_error(), Some(13 | 1)) && config.namespaces().is_ok_and(|n| n.is_private(Ns::User)) => Ok(()),
+        Err(e)
+            if matches!(e.raw_os_error(), Some(13 | 1))
+                && config.namespaces().is_ok_and(|n| n.is_private(Ns::User)) =>
+        {
+            Ok(())
+        }
         other => other.map_err(|e| Failure::new(format!("write oom_score_adj {value}: {}", text(&e)))),
     }
 }
@@ -66,7 +78,9 @@ pub(super) fn verify_cwd() -> Result<()> {
     if cwd.as_bytes().starts_with(b"/") {
         Ok(())
     } else {
-        Err(Failure::new("current working directory is outside of container mount namespace root -- possible container breakout detected"))
+        Err(Failure::new(
+            "current working directory is outside of container mount namespace root -- possible container breakout detected",
+        ))
     }
 }
 

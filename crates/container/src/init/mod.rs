@@ -80,7 +80,8 @@ impl Init<'_> {
             become_root()?;
         }
         for namespace in &self.joined {
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), None::<LinkNameSpaceType>).during("setns")?;
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), None::<LinkNameSpaceType>)
+                .during("setns")?;
         }
         if self.unshare_cgroup {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
@@ -99,7 +100,8 @@ impl Init<'_> {
 
     /// The hooks that want the container's mounts and the host's: the runtime's own, run by the parent, then createContainer.
     fn hooks(&self, wire: &OwnedFd) -> Result<()> {
-        if !hooks::any(self.config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer]) {
+        if !hooks::any(self.config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer])
+        {
             return Ok(());
         }
         wire::report(wire, &Report::Namespaces);
@@ -131,14 +133,17 @@ impl Init<'_> {
                 }
                 None
             }
-            StartSignal::Socket(listener) => {
-                Some(rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC).during("accept").map_err(Some)?)
-            }
+            StartSignal::Socket(listener) => Some(
+                rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
+                    .during("accept")
+                    .map_err(Some)?,
+            ),
         };
-        let failure = match hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", 1)) {
-            Ok(()) => program.exec(),
-            Err(e) => Failure::new(e.to_string()),
-        };
+        let failure =
+            match hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", 1)) {
+                Ok(()) => program.exec(),
+                Err(e) => Failure::new(e.to_string()),
+            };
         match connection {
             None => Err(Some(failure)),
             Some(connection) => fail(&connection, failure),
@@ -157,7 +162,8 @@ pub(crate) fn fail(wire: &OwnedFd, failure: Failure) -> ! {
 /// it still holds the host's descriptors (CVE-2016-9962).
 pub(crate) fn guard() -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during("prctl(PR_SET_PDEATHSIG)")?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).during("prctl(PR_SET_DUMPABLE)")?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .during("prctl(PR_SET_DUMPABLE)")?;
     sys::signal::reset_all().during("reset signals")?;
     match rustix::process::setsid() {
         // Already the leader of a session, as the first process of a pid namespace is not, but an exec'ed one may be.
@@ -185,8 +191,13 @@ pub(crate) fn take_on(process: &Process, preserve_fds: u32) -> Result<()> {
     let as_root = rustix::process::chdir(&process.cwd);
     confine::become_user(process)?;
     if as_root.is_err() {
-        rustix::process::chdir(&process.cwd)
-            .map_err(|e| Failure::new(format!("chdir to cwd ({:?}) set in config.json failed: {}", process.cwd, sys::strerror(e.raw_os_error()))))?;
+        rustix::process::chdir(&process.cwd).map_err(|e| {
+            Failure::new(format!(
+                "chdir to cwd ({:?}) set in config.json failed: {}",
+                process.cwd,
+                sys::strerror(e.raw_os_error())
+            ))
+        })?;
     }
     identity::verify_cwd()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.user.umask.unwrap_or(0o022)));

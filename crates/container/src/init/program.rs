@@ -19,8 +19,14 @@ impl Program {
     /// can already say what `start` would fail on.
     pub(crate) fn find(process: &Process) -> Result<Self> {
         let name = process.args.first().map(String::as_str).unwrap_or_default();
-        let path = if name.contains('/') { check(name, name).map(|()| name.to_owned())? } else { search(name, process)? };
-        let strings = |list: &[String]| list.iter().map(|s| CString::new(s.as_str())).collect::<std::result::Result<Vec<_>, _>>();
+        let path = if name.contains('/') {
+            check(name, name).map(|()| name.to_owned())?
+        } else {
+            search(name, process)?
+        };
+        let strings = |list: &[String]| {
+            list.iter().map(|s| CString::new(s.as_str())).collect::<std::result::Result<Vec<_>, _>>()
+        };
         Ok(Self {
             path: CString::new(path).during("process.args[0]")?,
             args: strings(&process.args).during("process.args")?,
@@ -74,7 +80,10 @@ fn environment(process: &Process) -> Vec<String> {
     let mut env = process.env.clone();
     if !env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
         env.retain(|e| !e.starts_with("HOME="));
-        env.push(format!("HOME={}", home(process.user.uid, Path::new("/etc/passwd")).unwrap_or_else(|| "/".into())));
+        env.push(format!(
+            "HOME={}",
+            home(process.user.uid, Path::new("/etc/passwd")).unwrap_or_else(|| "/".into())
+        ));
     }
     env
 }

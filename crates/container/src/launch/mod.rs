@@ -142,7 +142,12 @@ pub(crate) fn flag(kind: Ns) -> Namespaces {
 
 /// Opens the namespaces that are joined by path; the pid namespace is entered by forking instead.
 fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<OwnedFd>> {
-    namespaces.joined.iter().filter(|(kind, _)| *kind != Ns::Pid).map(|(kind, path)| open_namespace(*kind, path)).collect()
+    namespaces
+        .joined
+        .iter()
+        .filter(|(kind, _)| *kind != Ns::Pid)
+        .map(|(kind, path)| open_namespace(*kind, path))
+        .collect()
 }
 
 pub(crate) fn open_namespace(kind: Ns, path: &Path) -> Result<OwnedFd> {
@@ -156,8 +161,11 @@ fn with_pid_namespace<T>(namespaces: &spec::Namespaces, make: impl FnOnce() -> s
     let Some(path) = namespaces.path(Ns::Pid) else { return Ok(make()?) };
     let own = open_namespace(Ns::Pid, Path::new("/proc/self/ns/pid"))?;
     let enter = |fd: &OwnedFd| {
-        rustix::thread::move_into_link_name_space(fd.as_fd(), Some(rustix::thread::LinkNameSpaceType::ProcessID))
-            .step(|| format!("setns to pid namespace {}", path.display()))
+        rustix::thread::move_into_link_name_space(
+            fd.as_fd(),
+            Some(rustix::thread::LinkNameSpaceType::ProcessID),
+        )
+        .step(|| format!("setns to pid namespace {}", path.display()))
     };
     enter(&open_namespace(Ns::Pid, path)?)?;
     let made = make();
@@ -167,7 +175,9 @@ fn with_pid_namespace<T>(namespaces: &spec::Namespaces, make: impl FnOnce() -> s
 
 fn listen(entry: &Entry) -> Result<OwnedFd> {
     let step = || format!("listen on {}", entry.path.join(START_SOCKET).display());
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).step(step)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .step(step)?;
     let address = SocketAddrUnix::new(entry.short_path(START_SOCKET)).step(step)?;
     rustix::net::bind(&socket, &address).step(step)?;
     rustix::net::listen(&socket, 1).step(step)?;
@@ -187,7 +197,8 @@ pub(crate) fn console_ends(terminal: &Terminal) -> Result<(Option<OwnedFd>, Opti
 }
 
 fn identify(child: &Child) -> Result<store::Init> {
-    let stat = sys::proc::stat(child.pid)?.ok_or_else(|| Error::Init { message: "the init process is gone".into(), exit_code: 1 })?;
+    let stat = sys::proc::stat(child.pid)?
+        .ok_or_else(|| Error::Init { message: "the init process is gone".into(), exit_code: 1 })?;
     Ok(store::Init { pid: child.pid.as_raw_pid(), start_time: stat.start_time })
 }
 

@@ -78,7 +78,9 @@ pub(crate) fn next_report(socket: impl AsFd) -> Result<Option<Report>> {
 pub(crate) fn expect(socket: impl AsFd, wanted: &Report) -> Result<()> {
     match next_report(socket)? {
         Some(report) if report == *wanted => Ok(()),
-        Some(other) => Err(Error::Request(format!("the init process reported {other:?} instead of {wanted:?}"))),
+        Some(other) => {
+            Err(Error::Request(format!("the init process reported {other:?} instead of {wanted:?}")))
+        }
         None => Err(Error::Init { message: "the init process ended without a word".into(), exit_code: 1 }),
     }
 }

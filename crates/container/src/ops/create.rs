@@ -118,17 +118,18 @@ fn finish(container: Unfinished, pid_file: Option<&Path>, pid: i32) -> Result<(E
 pub(crate) fn terminal(wanted: bool, socket: Option<&Path>, detached: bool) -> Result<Terminal> {
     match (wanted, socket, detached) {
         (true, Some(path), true) => Ok(Terminal::Socket(path.to_owned())),
-        (true, None, true) => {
-            Err(Error::Request("cannot allocate tty if rt will detach without setting console socket (pass --console-socket)".into()))
-        }
+        (true, None, true) => Err(Error::Request(
+            "cannot allocate tty if rt will detach without setting console socket (pass --console-socket)"
+                .into(),
+        )),
         (true, None, false) => Ok(Terminal::Relay),
         (false, None, _) => Ok(Terminal::None),
-        (false, Some(_), true) => {
-            Err(Error::Request("cannot use console socket: process.terminal is false, so there is no terminal to send".into()))
-        }
-        (_, Some(_), false) => {
-            Err(Error::Request("cannot use console socket if rt will not detach: the terminal is shown here".into()))
-        }
+        (false, Some(_), true) => Err(Error::Request(
+            "cannot use console socket: process.terminal is false, so there is no terminal to send".into(),
+        )),
+        (_, Some(_), false) => Err(Error::Request(
+            "cannot use console socket if rt will not detach: the terminal is shown here".into(),
+        )),
     }
 }
 
@@ -193,7 +194,10 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         let Some((entry, record)) = self.parts.take() else { return };
         log::debug!("{}: taking back what was made", entry.id);
-        if let Err(e) = super::destroy_processes(&record).and_then(|()| Ok(record.cgroup.remove()?)).and_then(|()| entry.remove()) {
+        if let Err(e) = super::destroy_processes(&record)
+            .and_then(|()| Ok(record.cgroup.remove()?))
+            .and_then(|()| entry.remove())
+        {
             log::warn!("undo: {e}");
         }
     }
@@ -215,7 +219,8 @@ pub(crate) fn now() -> String {
 
 /// Where a process' stdin, stdout and stderr lead ("/dev/null", "pipe:[4711]"). `process` is a pid or `self`.
 pub(crate) fn stdio_links(process: &str) -> [String; 3] {
-    let link = |fd| std::fs::read_link(format!("/proc/{process}/fd/{fd}")).map(|l| l.to_string_lossy().into_owned());
+    let link =
+        |fd| std::fs::read_link(format!("/proc/{process}/fd/{fd}")).map(|l| l.to_string_lossy().into_owned());
     [0, 1, 2].map(|fd| link(fd).unwrap_or_default())
 }
 
@@ -229,9 +234,12 @@ mod tests {
         assert_eq!(terminal(true, Some(socket), true).unwrap(), Terminal::Socket(socket.into()));
         assert_eq!(terminal(true, None, false).unwrap(), Terminal::Relay);
         assert_eq!(terminal(false, None, true).unwrap(), Terminal::None);
-        for (wanted, socket, detached) in
-            [(true, None, true), (false, Some(socket), true), (false, Some(socket), false), (true, Some(socket), false)]
-        {
+        for (wanted, socket, detached) in [
+            (true, None, true),
+            (false, Some(socket), true),
+            (false, Some(socket), false),
+            (true, Some(socket), false),
+        ] {
             assert!(terminal(wanted, socket, detached).is_err());
         }
     }
@@ -243,6 +251,11 @@ mod tests {
         write_pid_file(&path, 42).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "42");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(write_pid_file(Path::new("/no/such/dir/pid"), 1).unwrap_err().to_string().contains("write pid-file /no/such/dir/pid"));
+        assert!(
+            write_pid_file(Path::new("/no/such/dir/pid"), 1)
+                .unwrap_err()
+                .to_string()
+                .contains("write pid-file /no/such/dir/pid")
+        );
     }
 }

@@ -30,7 +30,11 @@ pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
         Status::Created => {}
         _ if force => {}
         status => {
-            return Err(Error::Status { what: "cannot delete container that is not stopped", id: id.to_string(), status });
+            return Err(Error::Status {
+                what: "cannot delete container that is not stopped",
+                id: id.to_string(),
+                status,
+            });
         }
     }
     let config = entry.config().ok();
@@ -86,7 +90,10 @@ pub(crate) fn wait_end(pidfd: &OwnedFd, init: crate::store::Init) -> Result<()> 
     let limit = Timespec { tv_sec: END_TIMEOUT, tv_nsec: 0 };
     let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit));
     if is_alive(init)? {
-        return Err(Error::Request(format!("process {} was killed but does not end (state D: waiting for a disk or a driver?)", init.pid)));
+        return Err(Error::Request(format!(
+            "process {} was killed but does not end (state D: waiting for a disk or a driver?)",
+            init.pid
+        )));
     }
     Ok(())
 }

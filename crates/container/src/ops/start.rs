@@ -20,7 +20,9 @@ pub fn start(store: &Store, id: &Id) -> Result<()> {
         other => return refuse("cannot start a container", id, other),
     }
     let step = || format!("start {id}");
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).step(step)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .step(step)?;
     let address = SocketAddrUnix::new(entry.short_path(START_SOCKET)).step(step)?;
     rustix::net::connect(&socket, &address).step(step)?;
     // Nobody starts it a second time, whatever becomes of this start.

@@ -20,7 +20,12 @@ pub(super) struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(config: &'a Config, state: HookState, terminal: &'a Terminal, is_network_empty: bool) -> Self {
+    pub(super) fn new(
+        config: &'a Config,
+        state: HookState,
+        terminal: &'a Terminal,
+        is_network_empty: bool,
+    ) -> Self {
         Self { config, state, terminal, is_network_empty, master: None }
     }
 
@@ -50,7 +55,9 @@ impl Notify for Events<'_> {
                 sys::seqpacket::send(socket, name.as_bytes(), &[master.as_fd()])?;
             }
             Terminal::Relay => self.master = Some(master),
-            Terminal::None => return Err("the images hold a terminal, but process.terminal is false in config.json".into()),
+            Terminal::None => {
+                return Err("the images hold a terminal, but process.terminal is false in config.json".into());
+            }
         }
         Ok(())
     }

@@ -90,7 +90,8 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
         ops::destroy(entry, &record, Some(&bundle.config))?;
         return Err(e);
     }
-    let mut outcome = Outcome { restore_us: restored.criu_us, total_us: micros(started.elapsed()), exit: None };
+    let mut outcome =
+        Outcome { restore_us: restored.criu_us, total_us: micros(started.elapsed()), exit: None };
     ready(&outcome);
     let Some(signals) = signals else { return Ok(outcome) };
     entry.unlock()?;
@@ -132,7 +133,9 @@ fn bring_back(
     let mut launch = Launch::new(request.criu.clone());
     launch.mount_root(record.rootfs.clone());
     let mut inherit_fds = stdio.pass(&mut launch);
-    inherit_fds.extend(opened.iter().map(|(name, fd)| InheritFd { key: (*name).to_owned(), fd: launch.pass(fd.as_fd()) }));
+    inherit_fds.extend(
+        opened.iter().map(|(name, fd)| InheritFd { key: (*name).to_owned(), fd: launch.pass(fd.as_fd()) }),
+    );
     let mut session = launch.start()?;
     // Whatever criu makes is born in its own cgroup, so that is the container's from now on.
     session.pid().map_or(Ok(()), |pid| record.cgroup.add(pid))?;
@@ -149,7 +152,8 @@ fn bring_back(
     let mut events = Events::new(&bundle.config, state, terminal, is_network_empty);
     let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
     let child = adopt(outcome.pid)?;
-    let stat = sys::proc::stat(child.pid)?.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?;
+    let stat = sys::proc::stat(child.pid)?
+        .ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?;
     record.init = Some(store::Init { pid: outcome.pid, start_time: stat.start_time });
     record.stdio = stdio.links();
     entry.save(record)?;
@@ -189,7 +193,10 @@ fn cgroups(asked: Option<criu::CgroupMode>, bundle: &Bundle, record: &Record) ->
 fn roots(cgroup: &Cgroup) -> Result<Vec<criu::CgroupRoot>> {
     let layout = Layout::detect()?;
     let relative = cgroup.relative_paths(&layout);
-    Ok(relative.into_iter().map(|(controller, path)| criu::CgroupRoot { controller: Some(controller), path }).collect())
+    Ok(relative
+        .into_iter()
+        .map(|(controller, path)| criu::CgroupRoot { controller: Some(controller), path })
+        .collect())
 }
 
 /// Init was made as our child (`rst_sibling`): holds it so that its number cannot become another's.

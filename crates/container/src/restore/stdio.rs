@@ -62,7 +62,8 @@ impl Stdio {
         let ours = crate::ops::stdio_links("self");
         let mut now = self.links.clone();
         for (link, ours) in now.iter_mut().zip(ours) {
-            let replaced = self.given.iter().any(|(name, given)| name == link && matches!(given, Given::Ours(_)));
+            let replaced =
+                self.given.iter().any(|(name, given)| name == link && matches!(given, Given::Ours(_)));
             if replaced {
                 *link = ours;
             }

@@ -79,7 +79,15 @@ impl Store {
     /// Gives the finished directory its name. A container of that name which a killed `rt` left half made gives way.
     fn publish(&self, id: &Id, temporary: &Path) -> Result<()> {
         let target = self.root.join(id);
-        let rename = || rustix::fs::renameat_with(rustix::fs::CWD, temporary, rustix::fs::CWD, &target, RenameFlags::NOREPLACE);
+        let rename = || {
+            rustix::fs::renameat_with(
+                rustix::fs::CWD,
+                temporary,
+                rustix::fs::CWD,
+                &target,
+                RenameFlags::NOREPLACE,
+            )
+        };
         let mut renamed = rename();
         if renamed == Err(rustix::io::Errno::EXIST) {
             if matches!(self.lock(id), Err(Error::NotFound(_))) {
@@ -108,7 +116,8 @@ impl Store {
     /// Opens a container to change it: waits for the lock, and takes back whatever a killed `rt` left half done.
     pub(crate) fn lock(&self, id: &Id) -> Result<(Entry, Record)> {
         let entry = self.open(id)?;
-        rustix::fs::flock(&entry.dir, FlockOperation::LockExclusive).step(|| format!("lock {}", entry.path.display()))?;
+        rustix::fs::flock(&entry.dir, FlockOperation::LockExclusive)
+            .step(|| format!("lock {}", entry.path.display()))?;
         let record = entry.repair()?;
         Ok((entry, record))
     }
@@ -179,7 +188,8 @@ impl Entry {
 
     /// Reads the record.
     pub(crate) fn load(&self) -> Result<Record> {
-        let bad = |reason: String| Error::Record { path: self.path.join(RECORD).display().to_string(), reason };
+        let bad =
+            |reason: String| Error::Record { path: self.path.join(RECORD).display().to_string(), reason };
         let bytes = match self.read(RECORD) {
             Err(rustix::io::Errno::NOENT) => return Err(Error::NotFound(self.id.clone())),
             other => other.map_err(|e| bad(sys::strerror(e.raw_os_error())))?,
@@ -230,14 +240,17 @@ impl Entry {
     pub(crate) fn remove(self) -> Result<()> {
         self.unlink(RECORD);
         match std::fs::remove_dir_all(&self.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).step(|| format!("remove {}", self.path.display())),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).step(|| format!("remove {}", self.path.display()))
+            }
             _ => Ok(()),
         }
     }
 
     /// Lets others change the container again.
     pub(crate) fn unlock(&self) -> Result<()> {
-        rustix::fs::flock(&self.dir, FlockOperation::Unlock).step(|| format!("unlock {}", self.path.display()))
+        rustix::fs::flock(&self.dir, FlockOperation::Unlock)
+            .step(|| format!("unlock {}", self.path.display()))
     }
 
     fn try_lock(&self) -> Result<bool> {

@@ -64,8 +64,11 @@ fn op() -> impl Strategy<Value = Op> {
     let id = 0u8..3;
     prop_oneof![
         (id.clone(), 0usize..6).prop_map(|(id, dies_after)| Op::Create { id, dies_after }),
-        (id.clone(), any::<bool>(), 0usize..3)
-            .prop_map(|(id, pending, dies_after)| Op::Save { id, pending, dies_after }),
+        (id.clone(), any::<bool>(), 0usize..3).prop_map(|(id, pending, dies_after)| Op::Save {
+            id,
+            pending,
+            dies_after
+        }),
         (id.clone(), 0usize..4).prop_map(|(id, dies_after)| Op::Remove { id, dies_after }),
         id.prop_map(|id| Op::Look { id }),
     ]
@@ -85,7 +88,15 @@ fn run(store: &Store, op: &Op, serial: usize) {
                 &|| std::fs::write(temporary.join(CONFIG), b"{}").unwrap(),
                 &|| std::fs::write(temporary.join("state.json.new"), &json).unwrap(),
                 &|| std::fs::rename(temporary.join("state.json.new"), temporary.join(RECORD)).unwrap(),
-                &|| drop(rustix::fs::renameat_with(rustix::fs::CWD, &temporary, rustix::fs::CWD, &path, RenameFlags::NOREPLACE)),
+                &|| {
+                    drop(rustix::fs::renameat_with(
+                        rustix::fs::CWD,
+                        &temporary,
+                        rustix::fs::CWD,
+                        &path,
+                        RenameFlags::NOREPLACE,
+                    ))
+                },
             ];
             steps.iter().take(*dies_after).for_each(|step| step());
             if *dies_after > steps.len() - 1 {

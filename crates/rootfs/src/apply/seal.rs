@@ -20,7 +20,7 @@ impl Rootfs<'_> {
     /// last step that needs mount privileges.
     pub fn finish(mut self) -> Result<()> {
         if self.plan.devices.is_some() {
-            self.reopen_null().step(|| "reopen \"/dev/null\"".to_owned())?;
+            reopen_null().step(|| "reopen \"/dev/null\"".to_owned())?;
         }
         for (name, mount) in &self.late_readonly {
             mount::set_attr(mount, Depth::One, READONLY).step(|| format!("{name}, read-only"))?;
@@ -70,31 +70,31 @@ impl Rootfs<'_> {
         mask.attached = true;
         mount::move_mount(&mask.mount, target)
     }
+}
 
-    /// Standard streams that are the host's /dev/null become the container's: the host's would keep the old root's mount in
-    /// use, and a checkpoint could not say what it is.
-    fn reopen_null(&self) -> sys::Result<()> {
-        let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        // A closed stream is not null, and none of our business.
-        let [stdin, stdout, stderr] = stdio.map(|fd| path::is_char_device(fd, 1, 3).unwrap_or(false));
-        if !(stdin || stdout || stderr) {
-            return Ok(());
-        }
-        let null =
-            rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .call("open", || "\"/dev/null\"".to_owned())?;
-        if !path::is_char_device(&null, 1, 3)? {
-            return Err(sys::Error::new(
-                "open",
-                "\"/dev/null\", which is another device",
-                Errno::NODEV.raw_os_error(),
-            ));
-        }
-        let dup = |wanted: bool, dup2: fn(BorrowedFd<'_>) -> rustix::io::Result<()>| {
-            if wanted { dup2(null.as_fd()).call("dup2", || "\"/dev/null\"".to_owned()) } else { Ok(()) }
-        };
-        dup(stdin, |fd| rustix::stdio::dup2_stdin(fd))?;
-        dup(stdout, |fd| rustix::stdio::dup2_stdout(fd))?;
-        dup(stderr, |fd| rustix::stdio::dup2_stderr(fd))
+/// Standard streams that are the host's /dev/null become the container's: the host's would keep the old root's mount in
+/// use, and a checkpoint could not say what it is.
+pub fn reopen_null() -> sys::Result<()> {
+    let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    // A closed stream is not null, and none of our business.
+    let [stdin, stdout, stderr] = stdio.map(|fd| path::is_char_device(fd, 1, 3).unwrap_or(false));
+    if !(stdin || stdout || stderr) {
+        return Ok(());
     }
+    let null =
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            .call("open", || "\"/dev/null\"".to_owned())?;
+    if !path::is_char_device(&null, 1, 3)? {
+        return Err(sys::Error::new(
+            "open",
+            "\"/dev/null\", which is another device",
+            Errno::NODEV.raw_os_error(),
+        ));
+    }
+    let dup = |wanted: bool, dup2: fn(BorrowedFd<'_>) -> rustix::io::Result<()>| {
+        if wanted { dup2(null.as_fd()).call("dup2", || "\"/dev/null\"".to_owned()) } else { Ok(()) }
+    };
+    dup(stdin, |fd| rustix::stdio::dup2_stdin(fd))?;
+    dup(stdout, |fd| rustix::stdio::dup2_stdout(fd))?;
+    dup(stderr, |fd| rustix::stdio::dup2_stderr(fd))
 }

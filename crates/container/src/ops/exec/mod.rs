@@ -1,15 +1,17 @@
 //! `exec`: one more process in a running container.
 
+mod adoption;
+mod child;
+
 use super::{init_pidfd, status, terminal, write_pid_file};
-use crate::console::{self, Pty};
+use crate::console;
 use crate::error::{Error, Result};
-use crate::init::failure::{During, Failure};
-use crate::init::{self, confine, program::Program};
 use crate::launch::wire::{self, Report};
 use crate::launch::{KillOnDrop, console_ends, flag};
 use crate::status::Status;
 use crate::store::{Entry, Init, Record, Store};
-use rustix::process::Signal;
+use adoption::{GoBetween, Owner};
+use child::ChildSide;
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id, Process, capability_bit};
 use std::os::fd::{AsFd, OwnedFd};
@@ -70,9 +72,12 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     let (console, master_side) = console_ends(&terminal)?;
     // Orphans of an exec belong to the container's init, so there is nothing to adopt here.
     let signals = if request.detach { None } else { Some(super::foreground::prepare(true)?) };
-    let (child, wire) = start(&record, &config, init, &process, console, request.preserve_fds)?;
+    let owner = if request.detach && request.pid_file.is_none() { Owner::Init } else { Owner::Caller };
+    let Started { child, wire, go_between } =
+        start(&record, &config, init, owner, &process, console, request.preserve_fds)?;
     let killed_on_error = KillOnDrop(Some(&child));
     wire::expect(&wire, &Report::Ready)?;
+    drop(go_between);
     if let Some(path) = &request.pid_file {
         write_pid_file(path, child.pid.as_raw_pid())?;
     }
@@ -90,7 +95,9 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
 fn running_init(entry: &Entry, record: &Record, request: &Exec) -> Result<Init> {
     let refuse = |what, status| Err(Error::Status { what, id: request.id.to_string(), status });
     match (status(entry, record)?, record.init) {
-        (Status::Stopped | Status::Creating, _) => refuse("cannot exec in a stopped container", Status::Stopped),
+        (Status::Stopped | Status::Creating, _) => {
+            refuse("cannot exec in a stopped container", Status::Stopped)
+        }
         (Status::Paused, _) if !request.ignore_paused => {
             refuse("cannot exec in a paused container (use --ignore-paused to override)", Status::Paused)
         }
@@ -121,21 +128,31 @@ fn process(config: &Config, request: &Exec) -> Result<Process> {
     process.user.groups.extend(&request.additional_gids);
     process.no_new_privileges |= request.no_new_privs;
     for name in &request.caps {
-        let bit = capability_bit(name).ok_or_else(|| Error::Request(format!("--cap: unknown capability {name:?}")))?;
+        let bit = capability_bit(name)
+            .ok_or_else(|| Error::Request(format!("--cap: unknown capability {name:?}")))?;
         process.capabilities.get_or_insert_default().add(bit);
     }
     Ok(process)
 }
 
-/// Forks the process into the container's pid namespace and cgroup; it waits, ready, on the returned wire.
+/// A process that is getting ready.
+struct Started {
+    child: Child,
+    wire: OwnedFd,
+    /// To be dropped once the process is ready.
+    go_between: Option<GoBetween>,
+}
+
+/// Forks the process into the container's pid namespace and cgroup; it reports on the wire, and waits.
 fn start(
     record: &Record,
     config: &Config,
     init: Init,
+    owner: Owner,
     process: &Process,
     console: Option<OwnedFd>,
     preserve_fds: u32,
-) -> Result<(Child, OwnedFd)> {
+) -> Result<Started> {
     let Some(pidfd) = init_pidfd(init)? else {
         return Err(Error::Request("container not running: its init process has ended".into()));
     };
@@ -143,15 +160,28 @@ fn start(
     let kinds = namespaces.new.iter().chain(namespaces.joined.iter().map(|(kind, _)| kind));
     let all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
     let clone_dir = record.cgroup.clone_fd()?;
-    let entry = record.cgroup.entry(clone_dir.is_some())?;
-    let (ours, theirs) = sys::seqpacket::pair()?;
-    let child_side = ChildSide { entry, pidfd: pidfd.as_fd(), namespaces: all.without(Namespaces::PID), process, console, preserve_fds };
+    let (wire, theirs) = sys::seqpacket::pair()?;
+    let child_side = ChildSide {
+        entry: record.cgroup.entry(clone_dir.is_some())?,
+        pidfd: pidfd.as_fd(),
+        namespaces: all.without(Namespaces::PID),
+        process,
+        console,
+        preserve_fds,
+    };
     let fork = || match sys::process::fork(Namespaces::default(), clone_dir.as_ref().map(AsFd::as_fd))? {
         Forked::Parent(child) => Ok(child),
         Forked::Child => child_side.run(&theirs),
     };
-    let child = if all.contains(Namespaces::PID) { in_pid_namespace_of(&pidfd, fork)? } else { fork()? };
-    Ok((child, ours))
+    let (child, go_between) = match (all.contains(Namespaces::PID), owner) {
+        (false, _) => (fork()?, None),
+        (true, Owner::Caller) => (in_pid_namespace_of(&pidfd, fork)?, None),
+        (true, Owner::Init) => {
+            let (child, go_between) = in_pid_namespace_of(&pidfd, || adoption::fork(fork))?;
+            (child, Some(go_between))
+        }
+    };
+    Ok(Started { child, wire, go_between })
 }
 
 /// Runs `fork` so that the child is born in the other process' pid namespace.
@@ -161,58 +191,4 @@ fn in_pid_namespace_of<T>(pidfd: &OwnedFd, fork: impl FnOnce() -> sys::Result<T>
     let forked = fork();
     sys::process::join(own.as_fd(), Namespaces::PID)?;
     Ok(forked?)
-}
-
-/// What the new process needs.
-struct ChildSide<'a> {
-    entry: cgroup::Entry,
-    pidfd: std::os::fd::BorrowedFd<'a>,
-    namespaces: Namespaces,
-    process: &'a Process,
-    console: Option<OwnedFd>,
-    preserve_fds: u32,
-}
-
-impl ChildSide<'_> {
-    fn run(&self, wire: &OwnedFd) -> ! {
-        let failure = match self.prepare() {
-            Err(failure) => failure,
-            Ok(program) => {
-                wire::report(wire, &Report::Ready);
-                match init::wait_go(wire) {
-                    Ok(()) => program.exec(),
-                    Err(failure) => failure,
-                }
-            }
-        };
-        init::fail(wire, failure)
-    }
-
-    fn prepare(&self) -> std::result::Result<Program, Failure> {
-        init::guard()?;
-        self.entry.enter().during("enter the container's cgroup")?;
-        set_oom_score_adj(self.process)?;
-        sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
-        if self.namespaces.contains(Namespaces::USER) {
-            init::become_root()?;
-        }
-        if let Some(socket) = &self.console {
-            let pty = Pty::open(self.process.console_size).during("allocate a terminal")?;
-            pty.send(socket).during("send the terminal over the console socket")?;
-            pty.become_stdio().during("make the terminal this session's")?;
-        }
-        confine::rlimits(&self.process.rlimits)?;
-        init::take_on(self.process, self.preserve_fds)?;
-        let program = Program::find(self.process)?;
-        rustix::process::set_parent_process_death_signal(None::<Signal>).during("prctl(PR_SET_PDEATHSIG)")?;
-        Ok(program)
-    }
-}
-
-/// Through the host's /proc, before the container's namespaces are joined.
-fn set_oom_score_adj(process: &Process) -> std::result::Result<(), Failure> {
-    match process.oom_score_adj {
-        None => Ok(()),
-        Some(value) => std::fs::write("/proc/self/oom_score_adj", value.to_string()).during("write oom_score_adj"),
-    }
 }
