@@ -9,8 +9,8 @@ use crate::stats;
 
 /// A list of machine, programs and conditions, as Markdown.
 ///
-/// `floor` is what a program that does nothing costs here, started the same way.
-pub(crate) fn list(programs: &Programs, cgroups: &str, floor: &Cost) -> String {
+/// `load` is what else the machine did before (see [`load`]), `floor` what a program that does nothing costs here, started the same way.
+pub(crate) fn list(programs: &Programs, cgroups: &str, load: &str, floor: &Cost) -> String {
     let rt = &programs.runtimes[0];
     let size = fs::metadata(&rt.path).map(|data| data.len()).unwrap_or_default();
     let versions = programs.runtimes.iter().map(|runtime| runtime.version.clone());
@@ -19,7 +19,7 @@ pub(crate) fn list(programs: &Programs, cgroups: &str, floor: &Cost) -> String {
     let facts = [
         format!("date: {}", output("date", &["-u", "+%F"])),
         format!(
-            "machine: Linux {}, {} CPUs ({}), cgroups {cgroups}",
+            "machine: Linux {}, {} CPUs ({}), load average {load} at the beginning, cgroups {cgroups}",
             read("/proc/sys/kernel/osrelease"),
             std::thread::available_parallelism().map_or(0, usize::from),
             cpu_model(),
@@ -34,6 +34,12 @@ pub(crate) fn list(programs: &Programs, cgroups: &str, floor: &Cost) -> String {
         ),
     ];
     facts.map(|fact| format!("- {fact}")).join("\n")
+}
+
+/// The load average of the last minute. Asked before the first measurement, it tells whether the figures are to be trusted:
+/// on a quiet machine it is close to 0.
+pub(crate) fn load() -> String {
+    read("/proc/loadavg").split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 fn read(path: &str) -> String {

@@ -57,6 +57,7 @@ fn try_main() -> Result<()> {
 
 /// All of it, in a mount namespace of our own.
 fn in_view(args: &Args) -> Result<()> {
+    let load = facts::load();
     let programs = Programs::find()?;
     let workdir = Workdir::new()?;
     let cgroups = view::arrange_cgroups(args.cgroup2)?;
@@ -69,7 +70,7 @@ fn in_view(args: &Args) -> Result<()> {
     let (measured, floor) = outcome?;
     swept?;
 
-    let facts = facts::list(&programs, cgroups, &floor);
+    let facts = facts::list(&programs, cgroups, &load, &floor);
     let figures = format!("{}{facts}", report::table(&measured));
     println!("{figures}");
     ensure!(measured.iter().all(|it| it.has("rt")), "rt could not do every case");

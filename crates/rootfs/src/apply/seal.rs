@@ -73,7 +73,7 @@ impl Rootfs<'_> {
 }
 
 /// Standard streams that are the host's /dev/null become the container's: the host's would keep the old root's mount in
-/// use, and a checkpoint could not say what it is.
+/// use, and a checkpoint could not say what it is. A container without a /dev/null keeps them.
 pub fn reopen_null() -> sys::Result<()> {
     let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     // A closed stream is not null, and none of our business.
@@ -81,9 +81,11 @@ pub fn reopen_null() -> sys::Result<()> {
     if !(stdin || stdout || stderr) {
         return Ok(());
     }
-    let null =
-        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .call("open", || "\"/dev/null\"".to_owned())?;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = match rustix::fs::open("/dev/null", flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened.call("open", || "\"/dev/null\"".to_owned())?,
+    };
     if !path::is_char_device(&null, 1, 3)? {
         return Err(sys::Error::new(
             "open",
