@@ -26,20 +26,23 @@ build: ## build the release binary, target/release/rt, which needs no libraries
 
 demo: ## freeze a counting container into files and let it go on (needs root)
 	@scripts/setup demo
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory -s build
 	@RT=$(RT) scripts/demo
 
-test: ## everything: lint, unit tests, integration tests with real CRIU (needs root)
+# One cargo command for all tests, since each choice of packages gives the dependencies other features,
+# and so builds them once more.
+test: ## everything: lint, and all tests, those with real containers and CRIU included (needs root)
 	@scripts/setup test
-	@RT_CRIU=$$(scripts/get-criu) && export RT_CRIU && $(MAKE) --no-print-directory lint unit integration
+	@$(MAKE) --no-print-directory lint
+	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo test --workspace --locked
 
 lint: ## formatting, and clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-unit: ## the tests of each crate, and of the tree (what needs root or CRIU says so when it skips)
-	cargo test --workspace --locked --exclude rt
-	cargo test --locked --bins --test tidy
+unit: ## all tests but the integration tests (one that needs root or CRIU says so and skips)
+	cargo build --workspace --locked --examples
+	cargo test --workspace --locked --lib --bins --test '[!i]*'
 
 integration: ## the integration tests (needs root; ARGS=checkpoint picks those with that in their name)
 	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test integration -- $(ARGS)

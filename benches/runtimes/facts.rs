@@ -9,7 +9,7 @@ use crate::stats;
 
 /// A list of machine, programs and conditions, as Markdown.
 ///
-/// `load` is what else the machine did before (see [`load`]), `floor` what a program that does nothing costs here, started the same way.
+/// `load` is what [`load`] said at the beginning, `floor` what a program that does nothing costs here, started the same way.
 pub(crate) fn list(programs: &Programs, cgroups: &str, load: &str, floor: &Cost) -> String {
     let rt = &programs.runtimes[0];
     let size = fs::metadata(&rt.path).map(|data| data.len()).unwrap_or_default();

@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 /// The argument that turns this program into the hog.
 pub(crate) const FLAG: &str = "--hog";
 
-/// Fills `bytes` of memory and sleeps. No byte of it is zero and no two pages are the same, so nothing can be left out of an
-/// image or shared.
+/// Fills `bytes` of memory and sleeps. No page of it is zero and no two are the same, so nothing can be left out of an image
+/// or shared.
 pub(crate) fn run(bytes: usize) -> ! {
     let mut memory = vec![0xa5_u8; bytes];
     for (number, page) in memory.chunks_mut(4096).enumerate() {
         for (byte, value) in page.iter_mut().zip(number.to_le_bytes()) {
-            *byte = value | 1;
+            *byte = value;
         }
     }
     std::hint::black_box(&memory);

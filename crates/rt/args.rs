@@ -2,6 +2,7 @@
 
 use crate::cli::Cli;
 use crate::exit::Exit;
+use crate::output;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -79,11 +80,13 @@ impl Refusal {
     pub(crate) fn print(&self) -> Exit {
         match self.error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                print!("{}", self.error);
-                Exit::Success
+                match output::print(&self.error.to_string()) {
+                    Ok(()) => Exit::Success,
+                    Err(_) => Exit::Failure,
+                }
             }
             _ => {
-                eprintln!("rt: {}", self.line());
+                output::message(&self.line());
                 Exit::Failure
             }
         }

@@ -1,6 +1,7 @@
 //! How `rt` ends.
 
 use crate::logging::Log;
+use crate::output;
 
 /// The exit codes; one place, so that each has one meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(crate) fn of_error(error: &anyhow::Error, log: Option<&Log>) -> Exit {
     if let Some(log) = log {
         log.error(&message);
     }
-    eprintln!("rt: {message}");
+    output::message(&message);
     match error.downcast_ref::<container::Error>() {
         Some(container::Error::Init { exit_code, .. }) if *exit_code != 1 => Exit::Exec(*exit_code),
         _ => Exit::Failure,

@@ -1,6 +1,7 @@
 //! What `rt` says besides its results: errors to the log file in runc's keys, steps with `--debug`.
 
 use crate::cli::{Global, LogFormat};
+use crate::output;
 use anyhow::Context;
 use log::{LevelFilter, Metadata, Record};
 use std::fs::File;
@@ -67,11 +68,8 @@ impl log::Log for Log {
         if log::max_level() >= LevelFilter::Debug && self.file.is_some() {
             self.write(&level, &record.args().to_string());
         } else {
-            eprintln!(
-                "rt: {level}: [{:8.3} ms] {}",
-                self.started.elapsed().as_secs_f64() * 1e3,
-                record.args()
-            );
+            let elapsed = self.started.elapsed().as_secs_f64() * 1e3;
+            output::message(&format!("{level}: [{elapsed:8.3} ms] {}", record.args()));
         }
     }
 

@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod exit;
 mod logging;
+mod output;
 
 use cli::Cli;
 use exit::Exit;

@@ -1,4 +1,5 @@
 use crate::exit::Exit;
+use crate::output;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 pub(crate) struct Arguments {}
 
 pub(crate) fn run(_: &Arguments) -> anyhow::Result<Exit> {
-    println!("{}", serde_json::to_string_pretty(&document())?);
+    output::line(&serde_json::to_string_pretty(&document())?)?;
     Ok(Exit::Success)
 }
 

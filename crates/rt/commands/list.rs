@@ -1,5 +1,6 @@
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output;
 use clap::{Args, ValueEnum};
 use container::{State, ops};
 
@@ -24,9 +25,11 @@ pub(crate) enum Format {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
     let states = ops::list(&context.store)?;
     match (arguments.quiet, arguments.format) {
-        (true, _) => states.iter().for_each(|state| println!("{}", state.id)),
-        (false, Format::Json) => println!("{}", serde_json::to_string(&states)?),
-        (false, Format::Table) => print!("{}", table(&states)),
+        (true, _) => {
+            output::print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>())?
+        }
+        (false, Format::Json) => output::line(&serde_json::to_string(&states)?)?,
+        (false, Format::Table) => output::print(&table(&states))?,
     }
     Ok(Exit::Success)
 }

@@ -26,7 +26,7 @@ use ::spec::Id;
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     if cli.global.version {
-        version::print();
+        version::print()?;
         return Ok(Exit::Success);
     }
     let Some(command) = cli.command else {
@@ -57,7 +57,7 @@ fn parse_id(text: &str) -> Result<Id, ::spec::Error> {
     Id::new(text)
 }
 
-/// Reads a path that must not be empty.
+/// The exit code for how a container's program ended, if it was waited for.
 fn exit_of(exit: Option<container::Exit>) -> Exit {
     exit.map_or(Exit::Success, |exit| Exit::Program(exit.shell_code()))
 }

@@ -1,6 +1,7 @@
 use super::{Target, list::Format};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{self, print};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use container::ops;
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
     let pids = ops::processes(&context.store, &arguments.target.id()?)?;
     if arguments.format == Format::Json {
-        println!("{}", serde_json::to_string(&pids)?);
+        output::line(&serde_json::to_string(&pids)?)?;
         return Ok(Exit::Success);
     }
     let options =
@@ -31,7 +32,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
     if !output.status.success() {
         bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
-    print!("{}", of_container(&String::from_utf8_lossy(&output.stdout), &pids)?);
+    print(&of_container(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
     Ok(Exit::Success)
 }
 

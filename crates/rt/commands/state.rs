@@ -1,6 +1,7 @@
 use super::Target;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output;
 use clap::Args;
 use container::ops;
 
@@ -13,6 +14,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
     let state = ops::state(&context.store, &arguments.target.id()?)?;
-    println!("{}", serde_json::to_string_pretty(&state)?);
+    output::line(&serde_json::to_string_pretty(&state)?)?;
     Ok(Exit::Success)
 }

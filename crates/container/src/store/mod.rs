@@ -90,7 +90,7 @@ impl Store {
         };
         let mut renamed = rename();
         if renamed == Err(rustix::io::Errno::EXIST) {
-            if matches!(self.lock(id), Err(Error::NotFound(_))) {
+            if self.is_abandoned(id)? {
                 renamed = rename();
             }
             if renamed == Err(rustix::io::Errno::EXIST) {
@@ -100,11 +100,28 @@ impl Store {
         renamed.step(|| format!("create state directory {}", target.display()))
     }
 
+    /// Whether what has this id was left half made, or half removed, by a killed `rt`; if so, it is gone now.
+    fn is_abandoned(&self, id: &Id) -> Result<bool> {
+        match self.open(id).and_then(|entry| Ok(entry.try_lock()?.then(|| entry.repair()))) {
+            Ok(Some(Err(Error::NotFound(_)))) | Err(Error::NotFound(_)) => Ok(true),
+            Ok(Some(Err(e))) | Err(e) => Err(e),
+            // It is a container, or somebody is at work on it.
+            Ok(Some(Ok(_)) | None) => Ok(false),
+        }
+    }
+
     /// Opens a container to look at it. Whatever a killed `rt` left half done is taken back first, unless another `rt` is at
     /// work on the container right now.
     pub(crate) fn look(&self, id: &Id) -> Result<(Entry, Record)> {
         let entry = self.open(id)?;
-        let record = entry.load()?;
+        let record = match entry.load() {
+            // Half removed: nobody needs the rest.
+            Err(Error::NotFound(id)) if entry.try_lock()? => {
+                let _ = std::fs::remove_dir_all(&entry.path);
+                return Err(Error::NotFound(id));
+            }
+            other => other?,
+        };
         if record.pending.is_none() || !entry.try_lock()? {
             return Ok((entry, record));
         }

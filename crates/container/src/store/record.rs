@@ -64,7 +64,7 @@ impl Record {
             rootfs: "/bundle/rootfs".into(),
             created: "2026-01-02T03:04:05Z".into(),
             owner: 0,
-            cgroup: cgroup::Cgroup::default(),
+            cgroup: serde_json::from_str("{}").expect("an empty map"),
             init: None,
             pending: Some(Pending::Creation),
             stdio: Default::default(),

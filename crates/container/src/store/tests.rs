@@ -89,13 +89,13 @@ fn run(store: &Store, op: &Op, serial: usize) {
                 &|| std::fs::write(temporary.join("state.json.new"), &json).unwrap(),
                 &|| std::fs::rename(temporary.join("state.json.new"), temporary.join(RECORD)).unwrap(),
                 &|| {
-                    drop(rustix::fs::renameat_with(
+                    let _ = rustix::fs::renameat_with(
                         rustix::fs::CWD,
                         &temporary,
                         rustix::fs::CWD,
                         &path,
                         RenameFlags::NOREPLACE,
-                    ))
+                    );
                 },
             ];
             steps.iter().take(*dies_after).for_each(|step| step());
