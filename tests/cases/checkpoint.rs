@@ -25,6 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
         both("file_lock", file_lock),
         both("read_only_root", read_only_root),
         rt_only("read_only_root_stays_so", "runc 1.1 restores it writable", read_only_root_stays_so),
+        rt_only("read_only_root_without_tmp", "runc 1.1 restores it writable", read_only_root_without_tmp),
+        rt_only("stats", "runc has no such option", stats),
         both("bind_mount_and_tmpfs", bind_mount_and_tmpfs),
         both("signals_and_timers", signals_and_timers),
         both("created_is_refused", created_is_refused),
@@ -273,6 +275,53 @@ fn read_only_root_stays_so(test: &Test) -> Outcome {
     cycle(&container)?;
     container.exec(&[], &["sh", "-c", "echo x >/refused"]).fails()?;
     Ok(())
+}
+
+fn read_only_root_without_tmp(test: &Test) -> Outcome {
+    // CRIU needs a directory to pivot with; and two containers share the image, as engines let them.
+    let bundle =
+        test.bundle()?.set("/root/readonly", true.into()).script(&COUNTER.replace("/log", "/dev/shm/log"));
+    let bundle = bundle.build()?;
+    std::fs::remove_dir(bundle.path("/tmp"))?;
+    let (first, second) = (test.container(&bundle), test.container(&bundle));
+    for container in [&first, &second] {
+        container.run(&[])?;
+        cycle(container)?;
+        cycle(container)?;
+    }
+    let names = |directory: &str| -> Fallible<Vec<_>> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(directory)?.flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        Ok(names)
+    };
+    assert_eq!(names(&bundle.path("/"))?, ["bin", "dev", "etc", "proc", "sys"]);
+    for container in [&first, &second] {
+        container.exec(&[], &["sh", "-c", "echo x >/refused"]).fails()?;
+        container.exec(&[], &["grep", "^3$", "/dev/shm/log"]).succeeds()?;
+    }
+    Ok(())
+}
+
+fn stats(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let (images, file) = (test.new_path("images"), test.new_path("stats"));
+    let holds = |text: &str, fields: &[&str]| -> Outcome {
+        let stats: testkit::Value = serde_json::from_str(text)?;
+        for field in fields {
+            assert!(stats[field].as_u64().is_some_and(|number| number > 0), "no {field} in {text}");
+        }
+        Ok(())
+    };
+    let dump = ["frozen_us", "dump_us", "total_us"];
+    let output = container.checkpoint(&images, &["--leave-running", "--stats", "-"])?;
+    holds(&output.stdout, &dump)?;
+    assert_eq!(output.stderr, "", "{output}");
+    let output = container.checkpoint(&images, &["--stats", &file])?;
+    assert_eq!(output.stdout, "", "{output}");
+    holds(&std::fs::read_to_string(&file)?, &dump)?;
+    container.restore(&images, &["--stats", &file])?;
+    holds(&std::fs::read_to_string(&file)?, &["restore_us", "total_us"])
 }
 
 fn count(text: &str) -> u64 {

@@ -1,16 +1,22 @@
 //! The cases, and the few helpers that several modules share.
 
+mod at_once;
+mod attacks;
 mod bad_input;
+mod cgroups;
 mod checkpoint;
 mod counter;
 mod create;
 mod delete;
 mod exec;
 mod features;
+mod hooks;
 mod images;
 mod kill;
 mod killed;
 mod list;
+mod namespaces;
+mod network;
 mod parity;
 mod pause;
 mod ps;
@@ -19,6 +25,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod stdio;
 mod store;
 mod tcp;
 
@@ -46,6 +53,13 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("start", start::cases())
         .module("state", state::cases())
         .module("store", store::cases())
+        .module("at_once", at_once::cases())
+        .module("attacks", attacks::cases())
+        .module("cgroups", cgroups::cases())
+        .module("hooks", hooks::cases())
+        .module("namespaces", namespaces::cases())
+        .module("network", network::cases())
+        .module("stdio", stdio::cases())
         .module("tcp", tcp::cases())
 }
 
@@ -81,5 +95,8 @@ fn same(what: &str, left: &str, right: &str) -> Fallible<()> {
             .collect::<String>()
     };
     let (first, second) = (only(left, right), only(right, left));
+    if first.is_empty() && second.is_empty() {
+        return Err(format!("{what} differs in the order\n  first:\n{left}  second:\n{right}").into());
+    }
     Err(format!("{what} differs\n  only in the first:\n{first}  only in the second:\n{second}").into())
 }

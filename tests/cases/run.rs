@@ -25,6 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
         both("program_without_x", program_without_x),
         both("env_cwd_user", env_cwd_user),
         both("inherits_nothing", inherits_nothing),
+        both("inherits_no_ignored_signals", inherits_no_ignored_signals),
+        both("ignored_sigchld", ignored_sigchld),
         both("preserve_fds", preserve_fds),
         both("absolute_rootfs", absolute_rootfs),
         both("cgroups_path", cgroups_path),
@@ -168,6 +170,27 @@ fn inherits_nothing(test: &Test) -> Outcome {
     // The fourth is ls's own, of the directory.
     assert_eq!(output.stdout, "0\n1\n2\n3\n");
     Ok(())
+}
+
+fn inherits_no_ignored_signals(test: &Test) -> Outcome {
+    let bundle = test.bundle()?.args(&["grep", "SigIgn", "/proc/self/status"]).build()?;
+    let command =
+        test.container(&bundle).run_foreground(&[]).after_shell("trap '' HUP INT QUIT TERM USR1 USR2 PIPE");
+    let output = command.succeeds()?;
+    let mask = output.stdout.split_whitespace().nth(1).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    // Those that libc hides are not Go's business; parity has them.
+    assert_eq!(mask.map(|mask| mask & 0x7fff_ffff), Some(0), "{output}");
+    Ok(())
+}
+
+fn ignored_sigchld(test: &Test) -> Outcome {
+    // Some supervisors start their children so. The kernel then reaps before anybody can wait. (A shell's `trap` need not
+    // reach the program.)
+    let container = test.container(&test.bundle()?.script("echo here; exit 3").build()?);
+    let output =
+        container.run_foreground(&[]).after_shell("exec env --ignore-signal=CHLD \"$0\" \"$@\"").output()?;
+    assert_eq!((output.code, output.stdout.as_str()), (3, "here\n"), "{output}");
+    test.leaves_nothing()
 }
 
 fn preserve_fds(test: &Test) -> Outcome {

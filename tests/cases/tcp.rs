@@ -3,9 +3,7 @@
 //! Each case runs in a network namespace of the container's own, and in one that somebody else has made and that
 //! outlives the container, as engines do it.
 
-use testkit::{
-    Case, Container, Fallible, NetworkNamespace, Outcome, Test, both, json, needs, rt_only, wait_until,
-};
+use testkit::{Case, Container, Fallible, NetworkNamespace, Outcome, Test, both, needs, rt_only, wait_until};
 
 use super::counter::{counts_on, is_unbroken};
 use super::one_line;
@@ -51,13 +49,7 @@ fn own<'test>(test: &'test Test, script: &str) -> Fallible<Container<'test>> {
 /// The script in a network namespace given by path, for `body`.
 fn given(test: &Test, script: &str, body: fn(&Container<'_>) -> Outcome) -> Outcome {
     let network = NetworkNamespace::create(&test.new_id())?;
-    let bundle = test.bundle()?.edit(|config| {
-        for namespace in config["linux"]["namespaces"].as_array_mut().into_iter().flatten() {
-            if namespace["type"] == "network" {
-                namespace["path"] = json!(network.path());
-            }
-        }
-    });
+    let bundle = test.bundle()?.namespace("network", &network.path());
     let container = test.container(&bundle.script(script).build()?);
     container.run(&[])?;
     body(&container)?;

@@ -34,13 +34,12 @@ const LAST_WORDS: usize = 4096;
 pub struct Launch<'a> {
     binary: PathBuf,
     passed: Vec<BorrowedFd<'a>>,
-    root: Option<PathBuf>,
 }
 
 impl<'a> Launch<'a> {
     /// With the program at `binary`, an absolute path ([`crate::binary::find`]).
     pub fn new(binary: PathBuf) -> Self {
-        Self { binary, passed: Vec::new(), root: None }
+        Self { binary, passed: Vec::new() }
     }
 
     /// Hands a descriptor to criu; the answer is its number there, for [`crate::InheritFd`] and
@@ -48,12 +47,6 @@ impl<'a> Launch<'a> {
     pub fn pass(&mut self, fd: BorrowedFd<'a>) -> i32 {
         self.passed.push(fd);
         SOCKET + i32::try_from(self.passed.len()).unwrap_or(i32::MAX)
-    }
-
-    /// Makes `root` a mount point, as [`crate::Restore::root`] must be, in a mount namespace that only this criu
-    /// sees and that goes with it.
-    pub fn mount_root(&mut self, root: PathBuf) {
-        self.root = Some(root);
     }
 
     /// Starts it and returns at once: criu needs 30 to 60 ms to get ready, and until then requests wait in the
@@ -75,9 +68,6 @@ impl<'a> Launch<'a> {
             if let Some(value) = std::env::var_os(name).or((name == "PATH").then(|| DEFAULT_PATH.into())) {
                 spawn.env(name, value)?;
             }
-        }
-        if let Some(root) = &self.root {
-            spawn.with_own_mount(root)?;
         }
         spawn.fd(null.as_fd(), 0).fd(null.as_fd(), 1).fd(stderr.as_fd(), 2).fd(socket, SOCKET);
         for (fd, number) in self.passed.iter().zip(SOCKET + 1..) {

@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
     let states = ops::list(&context.store)?;
     match (arguments.quiet, arguments.format) {
         (true, _) => {
-            output::print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>())?
+            output::print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>())?;
         }
         (false, Format::Json) => output::line(&serde_json::to_string(&states)?)?,
         (false, Format::Table) => output::print(&table(&states))?,

@@ -18,10 +18,7 @@ pub struct Config {
 impl Config {
     /// Parses and checks a config.json. `file` names it in errors.
     pub fn parse(bytes: Vec<u8>, file: &str) -> Result<Self> {
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let oci: oci::Spec = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
-            Error::Syntax { file: file.to_owned(), path: e.path().to_string(), reason: e.inner().to_string() }
-        })?;
+        let oci: oci::Spec = from_json(&bytes, file)?;
         validate::check(&oci)?;
         Ok(Self { oci, bytes })
     }

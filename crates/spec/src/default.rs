@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// The version that has all that the document uses, and no later one: a runtime refuses what it does not know.
+const DOCUMENT_VERSION: &str = "1.0.2";
+
 /// What of the host shapes the document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -26,7 +29,7 @@ pub fn default_config(host: Host) -> Value {
 fn base() -> Value {
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     json!({
-        "ociVersion": crate::OCI_VERSION,
+        "ociVersion": DOCUMENT_VERSION,
         "process": {
             "terminal": true,
             "user": {"uid": 0, "gid": 0},

@@ -16,6 +16,7 @@ pub mod sealed;
 pub mod seqpacket;
 pub mod signal;
 pub mod spawn;
+pub mod view;
 
 pub use error::{Context, Error, Result, strerror};
 

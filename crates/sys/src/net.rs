@@ -4,22 +4,56 @@ use crate::error::{Context, Result, check};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 use rustix::thread::LinkNameSpaceType;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Brings the loopback device of the current network namespace up (netdevice(7), SIOCSIFFLAGS).
 pub fn loopback_up() -> Result<()> {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .call("socket", || "AF_INET, SOCK_DGRAM".into())?;
+    let mut request = about_loopback();
+    // A new device has no flag that would have to be kept.
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    ask(libc::SIOCSIFFLAGS, &mut request, "SIOCSIFFLAGS")
+}
+
+/// Whether the loopback device of the current network namespace is as [`loopback_up`] left it: up, with the kernel's MTU.
+pub fn is_loopback_untouched() -> Result<bool> {
+    const MTU: libc::c_int = 65536;
+    let (mut flags, mut mtu) = (about_loopback(), about_loopback());
+    ask(libc::SIOCGIFFLAGS, &mut flags, "SIOCGIFFLAGS")?;
+    ask(libc::SIOCGIFMTU, &mut mtu, "SIOCGIFMTU")?;
+    // SAFETY: each call has filled the member that is read, and all members are plain numbers.
+    let (flags, mtu) = unsafe { (flags.ifr_ifru.ifru_flags, mtu.ifr_ifru.ifru_mtu) };
+    let wanted = (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_RUNNING) as libc::c_short;
+    Ok(flags == wanted && mtu == MTU)
+}
+
+fn about_loopback() -> libc::ifreq {
     // SAFETY: ifreq is plain data, and zero is valid for all of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;
     }
-    // A new device has no flag that would have to be kept.
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until the call returns.
-    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    check(ret.into(), "ioctl", || "SIOCSIFFLAGS, \"lo\"".into()).map(drop)
+    request
+}
+
+fn ask(what: libc::Ioctl, request: &mut libc::ifreq, name: &str) -> Result<()> {
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .call("socket", || "AF_INET, SOCK_DGRAM".into())?;
+    // SAFETY: these calls read and write one ifreq, which lives until they return.
+    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut *request) };
+    check(ret.into(), "ioctl", || format!("{name}, \"lo\"")).map(drop)
+}
+
+/// Makes a network namespace that nobody is in; it lives as long as the descriptor.
+pub fn new_namespace() -> Result<OwnedFd> {
+    let open = || {
+        rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call("open", || "\"/proc/thread-self/ns/net\"".into())
+    };
+    let own = open()?;
+    crate::process::unshare(crate::process::Namespaces::NETWORK)?;
+    let made = open();
+    enter(own.as_fd())?;
+    made
 }
 
 /// Runs `work` in another network namespace, given by descriptor, and comes back.

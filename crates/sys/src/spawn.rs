@@ -29,21 +29,13 @@ pub struct Spawn<'a> {
     env: Vec<CString>,
     fds: Vec<(BorrowedFd<'a>, RawFd)>,
     death_signal: c_int,
-    own_mount: Option<CString>,
 }
 
 impl<'a> Spawn<'a> {
     /// The program at `path` (no PATH search), which is also its `argv[0]`.
     pub fn new(path: &Path) -> Result<Self> {
         let program = text(path.as_os_str())?;
-        Ok(Self {
-            args: vec![program.clone()],
-            program,
-            env: Vec::new(),
-            fds: Vec::new(),
-            death_signal: 0,
-            own_mount: None,
-        })
+        Ok(Self { args: vec![program.clone()], program, env: Vec::new(), fds: Vec::new(), death_signal: 0 })
     }
 
     /// Adds an argument.
@@ -73,13 +65,6 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Gives the program a mount namespace of its own, which nothing leaves or enters, with `dir` and all below it
-    /// bound onto itself: `dir` is a mount point there, and only there.
-    pub fn with_own_mount(&mut self, dir: &Path) -> Result<&mut Self> {
-        self.own_mount = Some(text(dir.as_os_str())?);
-        Ok(self)
-    }
-
     /// Starts it; when this returns the program has been exec'ed.
     pub fn spawn(&self) -> Result<Child> {
         let (args, env) = (pointers(&self.args), pointers(&self.env));
@@ -92,7 +77,6 @@ impl<'a> Spawn<'a> {
             env: env.as_ptr(),
             moves: &mut moves,
             death_signal: self.death_signal,
-            own_mount: self.own_mount.as_deref(),
             // SAFETY: getpid(2) has no preconditions.
             parent: unsafe { libc::getpid() },
             failed: None,
@@ -118,7 +102,6 @@ struct Job<'a> {
     env: *const *const c_char,
     moves: &'a mut [Move],
     death_signal: c_int,
-    own_mount: Option<&'a CStr>,
     parent: libc::pid_t,
     /// The call that failed and its errno.
     failed: Option<(&'static str, i32)>,
@@ -181,28 +164,9 @@ fn prepare(job: &mut Job<'_>) -> std::result::Result<(), &'static str> {
             }
         }
     }
-    if let Some(dir) = job.own_mount {
-        enter_own_mount(dir)?;
-    }
     place(job.moves)?;
     close_others(job.moves);
     reset_signals();
-    Ok(())
-}
-
-fn enter_own_mount(dir: &CStr) -> std::result::Result<(), &'static str> {
-    // SAFETY: strings with a NUL at their end, or null where mount(2) looks at none.
-    unsafe {
-        if libc::unshare(libc::CLONE_NEWNS) < 0 {
-            return Err("unshare");
-        }
-        let (null, no_data) = (ptr::null(), ptr::null());
-        if libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, no_data) < 0
-            || libc::mount(dir.as_ptr(), dir.as_ptr(), null, libc::MS_BIND | libc::MS_REC, no_data) < 0
-        {
-            return Err("mount");
-        }
-    }
     Ok(())
 }
 

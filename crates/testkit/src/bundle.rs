@@ -94,6 +94,12 @@ impl BundleBuilder {
         Ok(Self { directory: directory.to_owned(), config })
     }
 
+    /// The path on the host of `path` in the root filesystem.
+    #[must_use]
+    pub fn path(&self, path: &str) -> String {
+        format!("{}/rootfs/{}", self.directory, path.trim_start_matches('/'))
+    }
+
     /// Sets the program and its arguments.
     pub fn args(self, args: &[&str]) -> Self {
         self.set("/process/args", json!(args))
@@ -138,6 +144,16 @@ impl BundleBuilder {
         ["bounding", "effective", "permitted"]
             .iter()
             .fold(self, |this, set| this.push(&format!("/process/capabilities/{set}"), json!(name)))
+    }
+
+    /// Sets the path of a namespace, adding it if need be.
+    pub fn namespace(self, kind: &str, path: &str) -> Self {
+        self.edit(|config| {
+            if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+                namespaces.retain(|namespace| namespace["type"] != kind);
+                namespaces.push(json!({"type": kind, "path": path}));
+            }
+        })
     }
 
     /// Writes config.json.

@@ -35,13 +35,19 @@ enum Streams {
 pub struct Cmd {
     command: Command,
     streams: Streams,
+    stdout: Option<OwnedFd>,
     patience: Duration,
 }
 
 impl Cmd {
     /// Runs `program`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { command: Command::new(program), streams: Streams::Files(None), patience: patience() * 3 }
+        Self {
+            command: Command::new(program),
+            streams: Streams::Files(None),
+            stdout: None,
+            patience: patience() * 3,
+        }
     }
 
     /// Adds one argument.
@@ -77,6 +83,12 @@ impl Cmd {
     /// Uses `terminal` for all three standard streams.
     pub fn terminal(mut self, terminal: OwnedFd) -> Self {
         self.streams = Streams::Terminal(terminal);
+        self
+    }
+
+    /// Uses `stdout` for standard output, whatever the others are.
+    pub fn stdout(mut self, stdout: impl Into<OwnedFd>) -> Self {
+        self.stdout = Some(stdout.into());
         self
     }
 
@@ -151,6 +163,9 @@ impl Cmd {
             .collect();
         let line = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let capture = self.connect()?;
+        if let Some(stdout) = self.stdout.take() {
+            self.command.stdout(stdout);
+        }
         let child = self.command.spawn().map_err(|error| format!("cannot start `{line}`: {error}"))?;
         Ok(Running { child, line, capture, patience: self.patience })
     }

@@ -105,6 +105,16 @@ pub fn cgroup_v1() -> Result<(), String> {
     met(Path::new("/sys/fs/cgroup/freezer/tasks").exists(), "cgroup v1 at /sys/fs/cgroup/freezer")
 }
 
+/// The hybrid layout, out of which views of v1 alone and of v2 alone can be made.
+///
+/// # Errors
+/// See [`root`].
+pub fn hybrid() -> Result<(), String> {
+    unshare()?;
+    let path = Path::new("/sys/fs/cgroup/unified/cgroup.procs");
+    met(path.exists(), "the hybrid layout: cgroup v2 at /sys/fs/cgroup/unified")
+}
+
 /// cgroup v2 alone at /sys/fs/cgroup.
 ///
 /// # Errors

@@ -113,6 +113,15 @@ impl Console {
     }
 }
 
+/// A pipe whose reading end is read like a terminal, and its writing end for a program's standard output.
+///
+/// # Errors
+/// When the process may open no more files.
+pub fn pipe() -> Fallible<(Console, OwnedFd)> {
+    let (reader, writer) = std::io::pipe()?;
+    Ok((Console { master: OwnedFd::from(reader).into(), seen: String::new() }, writer.into()))
+}
+
 /// A new terminal: its master side, and the side that a program gets.
 ///
 /// # Errors

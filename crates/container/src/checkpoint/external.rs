@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use sys::path::Root;
 
 /// runc's names for a network and a pid namespace that were joined by path; so each restores what the other dumped.
-const NAMESPACES: [(Ns, &str, &str); 2] =
-    [(Ns::Network, "net", "extRootNetNS"), (Ns::Pid, "pid", "extRootPidNS")];
+const NAMESPACES: [(Ns, &str, &str); 2] = [(Ns::Network, "net", NETWORK), (Ns::Pid, "pid", "extRootPidNS")];
+/// The network's.
+pub(crate) const NETWORK: &str = "extRootNetNS";
 
 /// The `--external` values of a dump: `init` is the container's init as the host sees it.
 pub(crate) fn for_dump(plan: &Plan, namespaces: &Namespaces, init: i32) -> Result<Vec<String>> {
@@ -29,6 +30,13 @@ pub(crate) fn for_dump(plan: &Plan, namespaces: &Namespaces, init: i32) -> Resul
         }
     }
     Ok(external)
+}
+
+/// The `--external` value that leaves a process' own network namespace out of its dump.
+pub(super) fn network_of(pid: i32) -> Result<String> {
+    let path = format!("/proc/{pid}/ns/net");
+    let inode = stat(&path).step(|| format!("stat {path}"))?.st_ino;
+    Ok(format!("net[{inode}]:{NETWORK}"))
 }
 
 /// The `--external` values of a restore: where each external mount comes from on this host.
@@ -49,8 +57,11 @@ pub(crate) fn for_restore(plan: &Plan) -> Result<Vec<String>> {
 }
 
 /// The namespaces that a restored container enters through a descriptor, with their names.
-pub(crate) fn inherited_namespaces(namespaces: &Namespaces) -> Vec<(&'static str, PathBuf)> {
-    NAMESPACES.iter().filter_map(|(kind, _, name)| Some((*name, namespaces.path(*kind)?.clone()))).collect()
+pub(crate) fn inherited_namespaces(namespaces: &Namespaces) -> Vec<(Ns, &'static str, PathBuf)> {
+    NAMESPACES
+        .iter()
+        .filter_map(|(kind, _, name)| Some((*kind, *name, namespaces.path(*kind)?.clone())))
+        .collect()
 }
 
 /// The namespaces that CRIU joins by path.

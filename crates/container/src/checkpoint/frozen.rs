@@ -19,12 +19,12 @@ pub(super) struct Frozen<'a> {
     was_paused: bool,
     since: Option<Instant>,
     /// The files of the host that were found as stdio.
-    pub(super) names: files::Names,
+    pub(super) stdio: files::StdioNames,
 }
 
 impl<'a> Frozen<'a> {
     pub(super) fn new(entry: &'a Entry, record: &Record, after: After, was_paused: bool) -> Self {
-        Self { entry, record: record.clone(), after, was_paused, since: None, names: files::Names::default() }
+        Self { entry, record: record.clone(), after, was_paused, since: None, stdio: Default::default() }
     }
 
     /// Dumps; afterwards the container stands still, or its processes are dead.
@@ -85,9 +85,11 @@ impl Notify for Frozen<'_> {
     }
 
     fn query_external_files(&mut self) -> Answer<ExternalFiles> {
-        let (names, files) = files::find(&self.record)?;
-        self.names = names;
-        Ok(files)
+        self.stdio = files::find(&self.record)?;
+        let mut external: Vec<String> = self.stdio.iter().flatten().cloned().collect();
+        // stdout and stderr may be one file; CRIU wants each name once.
+        external.dedup();
+        Ok(ExternalFiles { external, ..Default::default() })
     }
 }
 

@@ -34,14 +34,19 @@ impl Directories {
         if let Some(work) = work {
             make(work, "work directory")?;
         }
-        let opened = Self::open(images, work)?;
+        Self::open(images, work)
+    }
+
+    /// Looks whether there is a checkpoint, before anything is made for its restore.
+    pub(crate) fn check_images(images: &Path) -> Result<()> {
+        let opened = Self::open(images, None)?;
         if rustix::fs::accessat(&opened.images, "inventory.img", Access::READ_OK, AtFlags::empty()).is_err() {
             return Err(Error::Request(format!(
                 "image directory {}: no inventory.img in it, so this is not a (complete) checkpoint",
                 images.display()
             )));
         }
-        Ok(opened)
+        Ok(())
     }
 
     fn open(images: &Path, work: Option<&Path>) -> Result<Self> {

@@ -16,6 +16,7 @@ pub(crate) mod external;
 pub(crate) mod files;
 mod frozen;
 pub(crate) mod images;
+pub(crate) mod manifest;
 pub(crate) mod network;
 mod outsiders;
 mod sockets;
@@ -27,6 +28,7 @@ use crate::store::{Record, Store};
 use criu::{AfterDump, CgroupMode, Dump};
 use frozen::Frozen;
 use images::Directories;
+use manifest::Manifest;
 use serde::Serialize;
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id};
@@ -126,11 +128,17 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let config = entry.config()?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
     let plan = crate::tree::plan(&entry, &record, &config)?;
-    let external = external::for_dump(&plan, &config.namespaces()?, init.pid)?;
+    let namespaces = config.namespaces()?;
+    let mut external = external::for_dump(&plan, &namespaces, init.pid)?;
+    let new_network = network::can_be_made_anew(&config, init.pid)?;
+    if new_network {
+        external.push(external::network_of(init.pid)?);
+    }
     let dump = dump_request(request, &record, &config, init.pid, external, &dirs)?;
     let mut frozen = Frozen::new(&entry, &record, request.after, state == Status::Paused);
     let outcome = frozen.dump(session, dump).map_err(Error::of_criu(&request.criu))?;
-    frozen.names.write(dirs.images().as_fd())?;
+    let manifest = Manifest::new(std::mem::take(&mut frozen.stdio), new_network);
+    manifest.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
     let frozen_time = frozen.end()?;
     if request.after == After::Remove {
@@ -165,8 +173,6 @@ fn dump_request<'a>(
         orphan_pts_master: true,
         tcp: criu::Tcp { established: allow.tcp_established, ..Default::default() },
         cgroups: criu::Cgroups { mode: Some(cgroup_mode(allow.cgroups, config)?), ..Default::default() },
-        empty_ns: (config.namespaces()?.is_new(Ns::Network) && network::is_pristine(init))
-            .then_some(network::EMPTY),
         ..Dump::new(init, dirs.for_criu(DUMP_LOG))
     })
 }

@@ -2,12 +2,13 @@
 //!
 //! CRIU writes a network namespace by running `ip` and four kinds of `iptables-save`, some 50 ms during which the container
 //! stands still, and reads it back the same way. A namespace that holds what every new one does (a loopback device that is
-//! up) needs none of that: it is dumped as empty (`empty_ns`), and the restore brings the loopback device up again.
-//! Parameters below /proc/sys/net are set again from the bundle.
+//! up) needs none of that: it is left out of the dump, and the restore makes a new one. Parameters below /proc/sys/net are
+//! set again from the bundle.
 
 use crate::error::{Result, Step};
 use rustix::fs::{Mode, OFlags};
-use spec::Config;
+use spec::oci::LinuxNamespaceType as Ns;
+use spec::{Config, Process, capability_bit};
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::net::{Listed, count, in_namespace};
@@ -15,10 +16,36 @@ use sys::net::{Listed, count, in_namespace};
 /// `CLONE_NEWNET`, the one value that CRIU's `empty_ns` takes.
 pub(crate) const EMPTY: u32 = sys::process::Namespaces::NETWORK.0 as u32;
 
+/// Whether a container's network namespace can be left out of its dump: it is its own, it does not belong to a user namespace
+/// that the new one could not be made in, and it is as it was made, since nobody in the container could change it and
+/// nobody outside has.
+pub(super) fn can_be_made_anew(config: &Config, init: i32) -> Result<bool> {
+    let namespaces = config.namespaces()?;
+    let is_own = namespaces.is_new(Ns::Network) && !namespaces.is_private(Ns::User);
+    Ok(is_own && !may_change(&config.process()?) && is_pristine(init))
+}
+
+/// CAP_NET_ADMIN changes devices, addresses and parameters; with CAP_SYS_ADMIN a read-only /proc/sys is not for long.
+fn may_change(process: &Process) -> bool {
+    const CHANGERS: [&str; 2] = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"];
+    let bounding = process.capabilities.map_or(0, |sets| sets.bounding);
+    CHANGERS.iter().filter_map(|name| capability_bit(name)).any(|bit| bounding & 1 << bit != 0)
+}
+
+/// Makes a new network namespace with what [`is_pristine`] takes for granted.
+pub(crate) fn make(config: &Config) -> Result<OwnedFd> {
+    let step = || "make a network namespace".to_owned();
+    let namespace = sys::net::new_namespace().step(step)?;
+    in_namespace(namespace.as_fd(), || prepare(config)).step(step)?;
+    Ok(namespace)
+}
+
 /// Whether the network namespace of process `pid` is as it was made. What cannot be read counts as something.
-pub(crate) fn is_pristine(pid: i32) -> bool {
+fn is_pristine(pid: i32) -> bool {
     let file = |name: &str| read_to_string(format!("/proc/{pid}/net/{name}"));
-    let only_loopback = file("dev").is_ok_and(|dev| only_loopback(&dev));
+    let only_loopback = open(pid)
+        .is_ok_and(|ns| in_namespace(ns.as_fd(), sys::net::is_loopback_untouched).unwrap_or(false))
+        && file("dev").is_ok_and(|dev| only_loopback(&dev));
     let no_routes = file("route").is_ok_and(|routes| routes.lines().count() <= 1);
     let no_addresses = file("fib_trie").is_ok_and(|trie| only_loopback_addresses(&trie));
     // A kernel without IPv6 or without the old iptables has no such file.
@@ -30,6 +57,7 @@ pub(crate) fn is_pristine(pid: i32) -> bool {
     only_loopback && no_routes && no_addresses && no_addresses6 && no_tables && no_rules(pid).unwrap_or(false)
 }
 
+const LOOPBACK4: [&str; 4] = ["0.0.0.0", "127.0.0.0", "127.0.0.1", "127.255.255.255"];
 const LOOPBACK6: &str = "00000000000000000000000000000001";
 
 /// proc_pid_net(5), `dev`: two lines of head, then one for each device.
@@ -41,7 +69,7 @@ fn only_loopback(dev: &str) -> bool {
 fn only_loopback_addresses(trie: &str) -> bool {
     trie.lines()
         .filter_map(|line| line.trim().strip_prefix("|-- "))
-        .all(|address| address.starts_with("127.") || address == "0.0.0.0")
+        .all(|address| LOOPBACK4.contains(&address))
 }
 
 /// No nftables, and no routing rules but those that every namespace has: three for IPv4, two for IPv6.
@@ -58,19 +86,21 @@ fn open(pid: i32) -> Result<OwnedFd> {
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(|| format!("open {path}"))
 }
 
-/// Puts into the new network namespace of process `pid` what [`is_pristine`] took for granted.
+/// Prepares the network namespace of process `pid`, which CRIU has made without looking at images (runc dumps it so).
 pub(crate) fn set_up(pid: i32, config: &Config) -> Result<()> {
-    let parameters = config.linux().and_then(|l| l.sysctl().clone()).unwrap_or_default();
     let namespace = open(pid)?;
-    in_namespace(namespace.as_fd(), || {
-        sys::net::loopback_up()?;
-        // Written through the host's /proc: net parameters are those of the writer's namespace.
-        parameters
-            .iter()
-            .filter(|(key, _)| key.starts_with("net"))
-            .try_for_each(|(key, value)| crate::init::write_sysctl(key, value))
-    })
-    .step(|| "set up the restored network namespace".to_owned())
+    in_namespace(namespace.as_fd(), || prepare(config))
+        .step(|| "set up the restored network namespace".to_owned())
+}
+
+/// Brings the loopback device up, and sets the bundle's parameters: those of the current namespace, though they are written
+/// through the host's /proc.
+fn prepare(config: &Config) -> sys::Result<()> {
+    sys::net::loopback_up()?;
+    let parameters = config.linux().and_then(|l| l.sysctl().as_ref()).into_iter().flatten();
+    parameters
+        .filter(|(key, _)| key.starts_with("net"))
+        .try_for_each(|(key, value)| crate::init::write_sysctl(key, value))
 }
 
 #[cfg(test)]
@@ -86,5 +116,6 @@ mod tests {
             "Main:\n  +-- 0.0.0.0/0 3 0 4\n     |-- 0.0.0.0\n        |-- 127.0.0.1\n"
         ));
         assert!(!only_loopback_addresses("     |-- 10.0.0.1\n"));
+        assert!(!only_loopback_addresses("     |-- 127.9.9.9\n"));
     }
 }

@@ -13,7 +13,11 @@ use std::os::fd::AsFd;
 ///
 /// A frozen process can only be killed by thawing it (on cgroup v1); SIGKILL does that.
 pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
-    let (entry, record) = store.look(id)?;
+    let (mut entry, mut record) = store.look(id)?;
+    if record.pending.is_some() {
+        // A checkpoint is under way, and CRIU waits for ever for a process that was killed under its hands (CRIU(4.2)).
+        (entry, record) = store.lock(id)?;
+    }
     let now = status(&entry, &record)?;
     let kill = signal == Signal::KILL.as_raw();
     // Init's end ends a pid namespace; without one of its own, its other processes would live on.

@@ -3,7 +3,9 @@
 mod events;
 mod stdio;
 
-use crate::checkpoint::{Allowances, cgroup_mode, external, images::Directories, micros, network};
+use crate::checkpoint::{
+    Allowances, cgroup_mode, external, images::Directories, manifest::Manifest, micros, network,
+};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::launch::{Terminal, open_namespace};
@@ -16,13 +18,14 @@ use events::Events;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 use spec::oci::LinuxNamespaceType as Ns;
-use spec::{Bundle, HookKind, Id};
+use spec::{Bundle, Config, HookKind, Id, Namespaces};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use stdio::Stdio;
 use sys::path::Root;
 use sys::process::{Child, Exit};
+use sys::view::PrivateView;
 
 /// The name of CRIU's log of a restore, in the work directory.
 pub const RESTORE_LOG: &str = "restore.log";
@@ -72,14 +75,14 @@ pub struct Outcome {
 pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -> Result<Outcome> {
     let started = Instant::now();
     let bundle = Bundle::load(&request.bundle)?;
-    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
+    Directories::check_images(&request.images)?;
     let wants_terminal = bundle.config.process()?.terminal;
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
     let cgroup = locate_cgroup(&bundle, &request.id)?;
     let mut container = Unfinished::begin(store, &request.id, &bundle, cgroup)?;
     container.make_cgroup(&bundle)?;
-    let restored = bring_back(&mut container, request, &bundle, &dirs, &terminal)?;
+    let restored = bring_back(&mut container, request, &bundle, &terminal)?;
     let pid = restored.child.pid.as_raw_pid();
     if let Some(path) = &request.pid_file {
         ops::write_pid_file(path, pid)?;
@@ -105,6 +108,24 @@ fn locate_cgroup(bundle: &Bundle, id: &Id) -> Result<Cgroup> {
     Ok(Cgroup::locate(&Layout::detect()?, path, id.as_str())?)
 }
 
+/// The directory `tmp` of a root that has none: CRIU pivots with its help, and could not make one in a read-only root.
+struct PutOld(Option<PathBuf>);
+
+impl PutOld {
+    fn make(rootfs: &Path, readonly_root: bool) -> Self {
+        let path = rootfs.join("tmp");
+        Self((readonly_root && std::fs::create_dir(&path).is_ok()).then_some(path))
+    }
+}
+
+impl Drop for PutOld {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+}
+
 /// A restored init process, which is our child.
 struct Restored {
     child: Child,
@@ -117,26 +138,27 @@ fn bring_back(
     container: &mut Unfinished,
     request: &Restore,
     bundle: &Bundle,
-    dirs: &Directories,
     terminal: &Terminal,
 ) -> Result<Restored> {
     let (entry, record) = container.parts();
     let namespaces = bundle.config.namespaces()?;
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     rootfs::create_mountpoints(&plan, &Root::at(&record.rootfs)?)?;
-    let stdio = Stdio::of_images(dirs.images().as_fd())?;
-    let opened = external::inherited_namespaces(&namespaces)
-        .into_iter()
-        .map(|(name, path)| Ok((name, open_namespace(spec::Namespace::Network, &path)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let is_network_empty = namespaces.is_new(Ns::Network) && !dirs.has_network();
+    let _put_old = PutOld::make(&record.rootfs, plan.readonly_root);
+    // CRIU wants the root to be a mount point.
+    let view = PrivateView::enter(&record.rootfs)?;
+    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
+    let manifest = Manifest::read(dirs.images().as_fd())?;
+    let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
+    let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
+    let is_network_empty = namespaces.is_new(Ns::Network) && !manifest.new_network && !dirs.has_network();
     let mut launch = Launch::new(request.criu.clone());
-    launch.mount_root(record.rootfs.clone());
     let mut inherit_fds = stdio.pass(&mut launch);
     inherit_fds.extend(
         opened.iter().map(|(name, fd)| InheritFd { key: (*name).to_owned(), fd: launch.pass(fd.as_fd()) }),
     );
     let mut session = launch.start()?;
+    drop(view);
     // Whatever criu makes is born in its own cgroup, so that is the container's from now on.
     session.pid().map_or(Ok(()), |pid| record.cgroup.add(pid))?;
     let criu_request = Request {
@@ -146,7 +168,7 @@ fn bring_back(
         empty_ns: is_network_empty.then_some(network::EMPTY),
         network_lock: skip_lock(&mut session, request.allow).map_err(Error::of_criu(&request.criu))?,
         cgroups: cgroups(request.allow.cgroups, bundle, record)?,
-        ..restore_request(request, record, dirs)
+        ..restore_request(request, record, &dirs)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(&bundle.config, state, terminal, is_network_empty);
@@ -158,6 +180,22 @@ fn bring_back(
     record.stdio = stdio.links();
     entry.save(record)?;
     Ok(Restored { child, master: events.master(), criu_us: micros(outcome.timeline.total) })
+}
+
+/// The namespaces that the container enters through a descriptor, by their names: joined ones, and the network that is made
+/// anew.
+fn open_namespaces(
+    config: &Config,
+    namespaces: &Namespaces,
+    manifest: &Manifest,
+) -> Result<Vec<(&'static str, OwnedFd)>> {
+    let joined = external::inherited_namespaces(namespaces).into_iter();
+    let mut opened: Vec<_> =
+        joined.map(|(kind, name, path)| Ok((name, open_namespace(kind, &path)?))).collect::<Result<_>>()?;
+    if manifest.new_network && namespaces.is_new(Ns::Network) {
+        opened.push((external::NETWORK, network::make(config)?));
+    }
+    Ok(opened)
 }
 
 /// The parts of the request that only copy what the caller said.

@@ -1,5 +1,6 @@
 //! A restored container's stdio: what it had from its caller comes from the new one.
 
+use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::{descriptors, files};
 use crate::error::Result;
 use criu::InheritFd;
@@ -24,13 +25,12 @@ enum Given {
 
 impl Stdio {
     /// Reads what the images say of stdio.
-    pub(super) fn of_images(images: BorrowedFd<'_>) -> Result<Self> {
+    pub(super) fn of_images(images: BorrowedFd<'_>, manifest: &Manifest) -> Result<Self> {
         let links = descriptors::read(images)?;
-        let names = files::Names::read(images)?;
         let mut given: Vec<(String, Given)> = Vec::new();
         for (fd, link) in links.iter().enumerate() {
-            let entry = match names.of(fd) {
-                Some(name) => (name.to_owned(), files::reopen(link, fd).map_or(Given::Ours(fd), Given::File)),
+            let entry = match &manifest.stdio[fd] {
+                Some(name) => (name.clone(), files::reopen(link, fd).map_or(Given::Ours(fd), Given::File)),
                 // CRIU knows a pipe by its link text; anything else it can open by itself.
                 None if link.starts_with("pipe:[") => (link.clone(), Given::Ours(fd)),
                 None => continue,

@@ -1,0 +1,79 @@
+//! `rt.json`: what `rt` itself must remember of a checkpoint. It lies beside the images; runc's `descriptors.json` has no place for it.
+
+use super::files::StdioNames;
+use crate::error::{Error, Result, Step};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+
+const NAME: &str = "rt.json";
+/// The version of the format below; a later one is refused.
+const VERSION: u32 = 1;
+/// More than it ever needs; the file comes from an image, which nobody vouches for.
+const LIMIT: u64 = 4096;
+
+/// What a restore must know that CRIU's images do not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    version: u32,
+    /// CRIU's names of the host files behind stdio.
+    pub(crate) stdio: StdioNames,
+    /// The container's own network namespace was as it was made, so it is not among the images: the restore makes a new one.
+    pub(crate) new_network: bool,
+}
+
+impl Manifest {
+    pub(super) fn new(stdio: StdioNames, new_network: bool) -> Self {
+        Self { version: VERSION, stdio, new_network }
+    }
+
+    /// Writes it into an image directory.
+    pub(super) fn write(&self, images: BorrowedFd<'_>) -> Result<()> {
+        let step = || format!("write {NAME}");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(images, NAME, flags, Mode::from(0o600)).step(step)?;
+        File::from(file).write_all(&serde_json::to_vec(self).step(step)?).step(step)
+    }
+
+    /// Reads it; images of another runtime have none.
+    pub(crate) fn read(images: BorrowedFd<'_>) -> Result<Self> {
+        let step = || format!("read {NAME}");
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(images, NAME, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => return Ok(Self::default()),
+            other => other.step(step)?,
+        };
+        let mut bytes = Vec::new();
+        File::from(file).take(LIMIT).read_to_end(&mut bytes).step(step)?;
+        let manifest: Self = serde_json::from_slice(&bytes).step(step)?;
+        if manifest.version > VERSION {
+            return Err(Error::Request(format!(
+                "{NAME}: written by a newer rt (version {})",
+                manifest.version
+            )));
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn survives_a_round_trip_and_refuses_the_future() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = File::open(dir.path()).unwrap();
+        assert_eq!(Manifest::read(images.as_fd()).unwrap(), Manifest::default());
+        let manifest = Manifest::new([None, Some("file[1:2]".into()), None], true);
+        manifest.write(images.as_fd()).unwrap();
+        assert_eq!(Manifest::read(images.as_fd()).unwrap(), manifest);
+        std::fs::write(dir.path().join(NAME), r#"{"version":9,"stdio":[null,null,null],"newNetwork":false}"#)
+            .unwrap();
+        assert!(Manifest::read(images.as_fd()).unwrap_err().to_string().contains("version 9"));
+    }
+}

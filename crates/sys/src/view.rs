@@ -1,0 +1,64 @@
+//! A private view of the file tree, for as long as it takes to start a program in it.
+
+use crate::error::{Context, Result, check};
+use crate::process::{Namespaces, unshare};
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::LinkNameSpaceType;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// This process in a mount namespace of its own, which nothing leaves or enters; dropped, it is back where it was, and the
+/// namespace lives on in whoever was started or opened in it meanwhile.
+///
+/// What must be mounted for such a program alone is mounted here, so there is nothing to unmount, also when everybody is killed.
+/// Directories for it are opened here too: the kernel lets nobody mount on what was opened in another mount namespace.
+#[derive(Debug)]
+pub struct PrivateView {
+    namespace: OwnedFd,
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl PrivateView {
+    /// Enters a new view in which `dir`, with all below it, is bound onto itself: a mount point, and only there.
+    pub fn enter(dir: &Path) -> Result<Self> {
+        let place = |path: &str| {
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .call("open", || format!("{path:?}"))
+        };
+        let view =
+            Self { namespace: place("/proc/thread-self/ns/mnt")?, root: place("/")?, cwd: place(".")? };
+        unshare(Namespaces::MOUNT)?;
+        mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
+        mount(Some(dir), dir, libc::MS_BIND | libc::MS_REC)?;
+        Ok(view)
+    }
+
+    /// setns(2) moves root and working directory to the namespace's; they go back to where this process had them.
+    fn leave(&self) -> Result<()> {
+        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))
+            .call("setns", || "mount namespace".into())?;
+        rustix::process::fchdir(&self.root).call("fchdir", || "\"/\"".into())?;
+        rustix::process::chroot(".").call("chroot", || "\".\"".into())?;
+        rustix::process::fchdir(&self.cwd).call("fchdir", || "\".\"".into())
+    }
+}
+
+impl Drop for PrivateView {
+    fn drop(&mut self) {
+        // Every step is one that root may do to what it holds open. A process that stayed in the view would leave nothing
+        // behind, either; so there is nobody to tell.
+        let _ = self.leave();
+    }
+}
+
+fn mount(source: Option<&Path>, target: &Path, flags: libc::c_ulong) -> Result<()> {
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let (from, to) = (source.map(text), text(target));
+    let from = from.as_ref().map_or(std::ptr::null(), |from| from.as_ptr());
+    // SAFETY: strings that outlive the call, and null where mount(2) looks at none.
+    let ret = unsafe { libc::mount(from, to.as_ptr(), std::ptr::null(), flags, std::ptr::null()) };
+    check(ret.into(), "mount", || format!("{source:?}, {target:?}, {flags:#x}")).map(drop)
+}
