@@ -38,3 +38,15 @@ fn default_root() -> PathBuf {
 pub(crate) fn criu() -> anyhow::Result<PathBuf> {
     Ok(container::find_criu(std::env::var_os("RT_CRIU").as_deref(), std::env::var_os("PATH").as_deref())?)
 }
+
+/// Goes on as a sealed copy of this program, for a command that lets a process enter a container.
+pub(crate) fn seal(preserve_fds: u32) -> anyhow::Result<()> {
+    sys::sealed::enter()?;
+    own_descriptors(preserve_fds)
+}
+
+/// Keeps what this process inherited, but for stdio and what is to be preserved, from every program that it starts: hooks and
+/// criu get what they are meant to have.
+pub(crate) fn own_descriptors(preserve_fds: u32) -> anyhow::Result<()> {
+    Ok(sys::process::close_on_exec_from(3 + preserve_fds)?)
+}

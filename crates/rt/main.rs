@@ -12,6 +12,7 @@ use cli::Cli;
 use exit::Exit;
 
 fn main() {
+    sys::signal::default_child_signal();
     let exit = match args::parse(std::env::args_os()) {
         Ok(cli) => run(cli),
         Err(refusal) => refusal.print(),

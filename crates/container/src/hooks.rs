@@ -1,20 +1,31 @@
 //! Running a bundle's hooks (runtime-spec, config.md#posix-platform-hooks).
 
 use crate::error::{Error, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
 use spec::oci::Hook;
 use spec::{Config, HookKind};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Runs all hooks of one kind in order, each with the container's state on stdin; the first that fails ends it.
 pub(crate) fn run(config: &Config, kind: HookKind, state: &[u8]) -> Result<()> {
-    for (index, hook) in spec::hooks(&config.oci, kind).iter().enumerate() {
+    run_each(config, kind, state).next().map_or(Ok(()), Err)
+}
+
+/// Runs the hooks of one kind as the failures are asked for; who asks for all of them runs all.
+pub(crate) fn run_each<'a>(
+    config: &'a Config,
+    kind: HookKind,
+    state: &'a [u8],
+) -> impl Iterator<Item = Error> + 'a {
+    spec::hooks(&config.oci, kind).iter().enumerate().filter_map(move |(index, hook)| {
         log::debug!("{} hook #{index}: {}", kind.name(), hook.path().display());
-        run_one(hook, state).map_err(|reason| Error::Hook { kind: kind.name(), index, reason })?;
-    }
-    Ok(())
+        run_one(hook, state).err().map(|reason| Error::Hook { kind: kind.name(), index, reason })
+    })
 }
 
 /// Whether there are hooks of any of these kinds.
@@ -28,7 +39,10 @@ fn run_one(hook: &Hook, state: &[u8]) -> std::result::Result<(), String> {
     if let Some(name) = args.next() {
         command.arg0(name);
     }
-    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Nobody reads along, so what a hook says must not fill a pipe; the end of its stderr is wanted when it fails.
+    let said = File::from(memfd_create("hook-stderr", MemfdFlags::CLOEXEC).map_err(|e| e.to_string())?);
+    let stderr = said.try_clone().map_err(|e| text(&e))?;
+    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
     for entry in hook.env().iter().flatten() {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         command.env(name, value);
@@ -44,14 +58,19 @@ fn run_one(hook: &Hook, state: &[u8]) -> std::result::Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let mut output = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        let _ = stderr.read_to_string(&mut output);
-    }
+    let output = end_of(&said);
     Err(match output.lines().rev().find(|l| !l.trim().is_empty()) {
         Some(last) => format!("{path}: {status}, stderr: {last}"),
         None => format!("{path}: {status}"),
     })
+}
+
+/// The last 4 KiB of what was written.
+fn end_of(said: &File) -> String {
+    let size = said.metadata().map_or(0, |m| m.len());
+    let mut bytes = vec![0; 4096];
+    let read = said.read_at(&mut bytes, size.saturating_sub(4096)).unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..read]).into_owned()
 }
 
 fn wait(child: &mut Child, limit: Option<Duration>) -> std::result::Result<std::process::ExitStatus, String> {

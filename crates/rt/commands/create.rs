@@ -1,5 +1,5 @@
 use super::Target;
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::Exit;
 use clap::Args;
 use container::ops::{self, Create};
@@ -53,7 +53,7 @@ impl Creation {
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
     let request = arguments.creation.request(&arguments.target)?;
-    sys::sealed::enter()?;
+    context::seal(request.preserve_fds)?;
     ops::create(&context.store, &request)?;
     Ok(Exit::Success)
 }

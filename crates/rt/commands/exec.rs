@@ -1,5 +1,5 @@
 use super::{Target, exit_of};
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::Exit;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
     let request = request(arguments)?;
-    sys::sealed::enter()?;
+    context::seal(request.preserve_fds)?;
     Ok(exit_of(ops::exec(&context.store, &request)?))
 }
 

@@ -19,7 +19,7 @@ pub(crate) mod state;
 mod version;
 
 use crate::cli::{Cli, Command};
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::Exit;
 use ::spec::Id;
 
@@ -33,6 +33,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         anyhow::bail!("no command given (see `rt --help`)");
     };
     let context = Context::new(&cli.global)?;
+    if !matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
+        context::own_descriptors(0)?;
+    }
     match command {
         Command::Checkpoint(arguments) => checkpoint::run(&context, arguments),
         Command::Create(arguments) => create::run(&context, arguments),

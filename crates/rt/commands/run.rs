@@ -1,5 +1,5 @@
 use super::{Target, create::Creation, exit_of};
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::Exit;
 use clap::Args;
 use container::ops::{self, Run};
@@ -29,6 +29,6 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         keep: arguments.keep,
         no_subreaper: arguments.no_subreaper,
     };
-    sys::sealed::enter()?;
+    context::seal(request.create.preserve_fds)?;
     Ok(exit_of(ops::run(&context.store, &request)?))
 }

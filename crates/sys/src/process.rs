@@ -236,12 +236,22 @@ pub fn unshare(new: Namespaces) -> Result<()> {
     check(ret.into(), "unshare", || format!("{:#x}", new.0)).map(drop)
 }
 
-/// Moves this process into namespaces of the process behind a pidfd (setns(2), KERNEL(5.8)); for the pid namespace, its
-/// future children.
+/// Moves this process into namespaces of the process behind a pidfd (setns(2), KERNEL(5.8)), or into one namespace that is open
+/// itself and must be of this kind; for the pid namespace, its future children.
 pub fn join(process: BorrowedFd<'_>, namespaces: Namespaces) -> Result<()> {
     // SAFETY: setns takes two integers.
     let ret = unsafe { libc::setns(process.as_raw_fd(), namespaces.0 as libc::c_int) };
     check(ret.into(), "setns", || format!("pidfd {}, {:#x}", process.as_raw_fd(), namespaces.0)).map(drop)
+}
+
+/// Lets the `count` descriptors from `first` on survive the next exec.
+pub fn keep_on_exec(first: u32, count: u32) -> Result<()> {
+    for fd in first..first.saturating_add(count) {
+        // SAFETY: F_SETFD takes integers.
+        let ret = unsafe { libc::fcntl(fd as libc::c_int, libc::F_SETFD, 0) };
+        check(ret.into(), "fcntl", || format!("{fd}, F_SETFD"))?;
+    }
+    Ok(())
 }
 
 /// Joins a new anonymous session keyring, so that the container does not see the caller's keys. A kernel without keyrings is

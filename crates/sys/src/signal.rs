@@ -64,6 +64,12 @@ pub fn reset_all() -> Result<()> {
     unblock_all()
 }
 
+/// Gives SIGCHLD its default action back: a caller that ignores it would have the kernel reap our children before we can.
+pub fn default_child_signal() {
+    // SAFETY: SIG_DFL is valid for SIGCHLD.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Unblocks all signals.
 pub fn unblock_all() -> Result<()> {
     // SAFETY: sigset_t is plain data that sigemptyset initializes.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, Step};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::process::{Gid, Uid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -69,6 +70,20 @@ impl Directories {
             log_level: log::log_enabled!(log::Level::Debug).then_some(criu::LogLevel::Debug),
             ..criu::Images::new(self.images.as_fd())
         }
+    }
+
+    /// Gives the images to another owner: root of a user namespace, as whom CRIU reads some of them.
+    pub(super) fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let step = || "give the images to the container's root".to_owned();
+        for entry in rustix::fs::Dir::read_from(&self.images).step(step)? {
+            let name = entry.step(step)?.file_name().to_owned();
+            if name.as_c_str() != c".." {
+                rustix::fs::chownat(&self.images, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                    .step(step)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the contents of a network namespace are among the images.

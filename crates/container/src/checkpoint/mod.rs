@@ -140,6 +140,9 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let manifest = Manifest::new(std::mem::take(&mut frozen.stdio), new_network);
     manifest.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
+    if let Some((uid, gid)) = mapped_root(&config) {
+        dirs.give_to(uid, gid)?;
+    }
     let frozen_time = frozen.end()?;
     if request.after == After::Remove {
         destroy(entry, &record, Some(&config))?;
@@ -150,6 +153,15 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
         total_us: micros(started.elapsed()),
         criu: outcome.stats.map(counted),
     })
+}
+
+/// Who the container's root is on the host, where it has its own user namespace.
+fn mapped_root(config: &Config) -> Option<(u32, u32)> {
+    let linux = config.linux()?;
+    let host = |mappings: &Option<Vec<spec::oci::LinuxIdMapping>>| {
+        mappings.iter().flatten().find(|m| m.container_id() == 0).map(|m| m.host_id())
+    };
+    Some((host(linux.uid_mappings())?, host(linux.gid_mappings())?))
 }
 
 /// The request to CRIU. RPC booleans that nobody asked for stay unset, so that the administrator's configuration holds.

@@ -8,7 +8,7 @@
 use crate::error::{Result, Step};
 use rustix::fs::{Mode, OFlags};
 use spec::oci::LinuxNamespaceType as Ns;
-use spec::{Config, Process, capability_bit};
+use spec::{Config, capability_bit};
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::net::{Listed, count, in_namespace};
@@ -22,14 +22,19 @@ pub(crate) const EMPTY: u32 = sys::process::Namespaces::NETWORK.0 as u32;
 pub(super) fn can_be_made_anew(config: &Config, init: i32) -> Result<bool> {
     let namespaces = config.namespaces()?;
     let is_own = namespaces.is_new(Ns::Network) && !namespaces.is_private(Ns::User);
-    Ok(is_own && !may_change(&config.process()?) && is_pristine(init))
+    Ok(is_own && !may_change(config)? && is_pristine(init))
 }
 
-/// CAP_NET_ADMIN changes devices, addresses and parameters; with CAP_SYS_ADMIN a read-only /proc/sys is not for long.
-fn may_change(process: &Process) -> bool {
+/// Whether the container's processes can change their network namespace: root can, where /proc/sys is writable; CAP_NET_ADMIN is
+/// for that; and with CAP_SYS_ADMIN a read-only /proc/sys is not for long.
+fn may_change(config: &Config) -> Result<bool> {
     const CHANGERS: [&str; 2] = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"];
-    let bounding = process.capabilities.map_or(0, |sets| sets.bounding);
-    CHANGERS.iter().filter_map(|name| capability_bit(name)).any(|bit| bounding & 1 << bit != 0)
+    let bounding = config.process()?.capabilities.map_or(0, |sets| sets.bounding);
+    let is_capable =
+        CHANGERS.iter().filter_map(|name| capability_bit(name)).any(|bit| bounding & 1 << bit != 0);
+    let readonly = config.linux().and_then(|l| l.readonly_paths().as_ref());
+    let is_protected = readonly.is_some_and(|list| list.iter().any(|path| path == "/proc/sys"));
+    Ok(is_capable || !is_protected)
 }
 
 /// Makes a new network namespace with what [`is_pristine`] takes for granted.

@@ -17,7 +17,6 @@ use crate::launch::wire::{self, Report};
 use failure::{During, Failure, Result};
 use program::Program;
 use rustix::process::Signal;
-use rustix::thread::LinkNameSpaceType;
 use spec::{Config, HookKind, Process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,7 +40,7 @@ pub(crate) struct Init<'a> {
     /// The namespaces that the clone made.
     pub(crate) new: Namespaces,
     /// The namespaces to join, opened on the host.
-    pub(crate) joined: Vec<OwnedFd>,
+    pub(crate) joined: Vec<(Namespaces, OwnedFd)>,
     /// The doors of the container's cgroup.
     pub(crate) cgroup: cgroup::Entry,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
@@ -79,9 +78,8 @@ impl Init<'_> {
             wait_go(wire)?;
             become_root()?;
         }
-        for namespace in &self.joined {
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), None::<LinkNameSpaceType>)
-                .during("setns")?;
+        for (kind, namespace) in &self.joined {
+            sys::process::join(namespace.as_fd(), *kind).during("join a namespace of linux.namespaces")?;
         }
         if self.unshare_cgroup {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
@@ -106,7 +104,7 @@ impl Init<'_> {
         }
         wire::report(wire, &Report::Namespaces);
         wait_go(wire)?;
-        hooks::run(self.config, HookKind::CreateContainer, &self.hook_state.json("creating", 0))
+        hooks::run(self.config, HookKind::CreateContainer, &self.hook_state.json("creating", own_pid()))
             .map_err(|e| Failure::new(e.to_string()))
     }
 
@@ -139,16 +137,24 @@ impl Init<'_> {
                     .map_err(Some)?,
             ),
         };
-        let failure =
-            match hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", 1)) {
-                Ok(()) => program.exec(),
-                Err(e) => Failure::new(e.to_string()),
-            };
+        let failure = match hooks::run(
+            self.config,
+            HookKind::StartContainer,
+            &self.hook_state.json("created", own_pid()),
+        ) {
+            Ok(()) => program.exec(),
+            Err(e) => Failure::new(e.to_string()),
+        };
         match connection {
             None => Err(Some(failure)),
             Some(connection) => fail(&connection, failure),
         }
     }
+}
+
+/// This process' id in the container's pid namespace, in which these hooks run.
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_pid()
 }
 
 /// The last word of a process that cannot go on.

@@ -141,13 +141,9 @@ pub(crate) fn flag(kind: Ns) -> Namespaces {
 }
 
 /// Opens the namespaces that are joined by path; the pid namespace is entered by forking instead.
-fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<OwnedFd>> {
-    namespaces
-        .joined
-        .iter()
-        .filter(|(kind, _)| *kind != Ns::Pid)
-        .map(|(kind, path)| open_namespace(*kind, path))
-        .collect()
+fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<(Namespaces, OwnedFd)>> {
+    let others = namespaces.joined.iter().filter(|(kind, _)| *kind != Ns::Pid);
+    others.map(|(kind, path)| Ok((flag(*kind), open_namespace(*kind, path)?))).collect()
 }
 
 pub(crate) fn open_namespace(kind: Ns, path: &Path) -> Result<OwnedFd> {

@@ -16,6 +16,7 @@ const END_TIMEOUT: i64 = 10;
 
 /// Deletes a container that has ended, or with `force` ends it first; then one that does not exist is no error.
 pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
+    store.sweep();
     let (entry, record) = match store.lock(id) {
         Err(Error::NotFound(_)) if force => return Ok(()),
         Err(Error::Record { path, reason }) if force => {
@@ -55,10 +56,9 @@ pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) ->
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
     entry.remove()?;
     if let (Some(config), Some(state)) = (config, state) {
-        // The container is gone whatever its hooks say (runtime-spec, lifecycle step 13: log a warning).
-        if let Err(e) = hooks::run(config, HookKind::Poststop, &state.json("stopped", 0)) {
-            log::warn!("{e}");
-        }
+        // The container is gone whatever its hooks say (runtime-spec, lifecycle step 13: log a warning, and go on).
+        hooks::run_each(config, HookKind::Poststop, &state.json("stopped", 0))
+            .for_each(|e| log::warn!("{e}"));
     }
     Ok(())
 }

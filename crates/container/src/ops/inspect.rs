@@ -17,6 +17,7 @@ pub fn state(store: &Store, id: &Id) -> Result<State> {
 
 /// The states of all containers, sorted by id. One that goes away meanwhile is left out.
 pub fn list(store: &Store) -> Result<Vec<State>> {
+    store.sweep();
     let mut states = Vec::new();
     for id in store.ids()? {
         match state(store, &id) {

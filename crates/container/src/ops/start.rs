@@ -24,7 +24,14 @@ pub fn start(store: &Store, id: &Id) -> Result<()> {
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .step(step)?;
     let address = SocketAddrUnix::new(entry.short_path(START_SOCKET)).step(step)?;
-    rustix::net::connect(&socket, &address).step(step)?;
+    match rustix::net::connect(&socket, &address) {
+        // A start that was killed half way: its socket is left, but nobody waits on it any more.
+        Err(rustix::io::Errno::CONNREFUSED) => {
+            entry.unlink(START_SOCKET);
+            return refuse("cannot start an already running container", id, Status::Running);
+        }
+        other => other.step(step)?,
+    }
     // Nobody starts it a second time, whatever becomes of this start.
     entry.unlink(START_SOCKET);
     wire::next_report(&socket)?;

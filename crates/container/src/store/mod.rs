@@ -148,6 +148,14 @@ impl Store {
         }
     }
 
+    /// Removes what was never finished by makers that are gone.
+    pub(crate) fn sweep(&self) {
+        let names = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        names
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED))
+            .for_each(|entry| sweep(&entry.path()));
+    }
+
     /// The ids of all containers, sorted. A state root that does not exist holds none.
     pub(crate) fn ids(&self) -> Result<Vec<Id>> {
         let step = || format!("read state root {}", self.root.display());
@@ -161,7 +169,6 @@ impl Store {
             let name = entry.file_name().to_string_lossy().into_owned();
             match Id::new(&name) {
                 Ok(id) if entry.file_type().is_ok_and(|t| t.is_dir()) => ids.push(id),
-                _ if name.starts_with(UNFINISHED) => sweep(&entry.path()),
                 _ => {}
             }
         }
