@@ -29,8 +29,8 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("sysctl_changed_inside", LOST, |test| {
             kept(
                 test,
-                "sysctl -qw net.ipv4.conf.lo.forwarding=1",
-                "cat /proc/sys/net/ipv4/conf/lo/forwarding",
+                "sysctl -qw net.ipv4.conf.lo.log_martians=1",
+                "cat /proc/sys/net/ipv4/conf/lo/log_martians",
             )
         }),
         rt_only("untouched", LOST, untouched),

@@ -13,6 +13,7 @@ pub(crate) use identity::{become_root, write_sysctl};
 
 use crate::console::Pty;
 use crate::hooks;
+use crate::launch::flag;
 use crate::launch::wire::{self, Report};
 use failure::{During, Failure, Result};
 use program::Program;
@@ -20,6 +21,7 @@ use rustix::process::Signal;
 use spec::{Config, HookKind, Process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use sys::process::Namespaces;
 
 /// Who says that the user's program may start.
@@ -31,6 +33,14 @@ pub(crate) enum StartSignal {
     Socket(OwnedFd),
 }
 
+/// A namespace to join, opened on the host.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) kind: spec::Namespace,
+    pub(crate) path: PathBuf,
+    pub(crate) namespace: OwnedFd,
+}
+
 /// All that the init process needs.
 #[derive(Debug)]
 pub(crate) struct Init<'a> {
@@ -39,8 +49,8 @@ pub(crate) struct Init<'a> {
     pub(crate) rootfs: &'a rootfs::Plan,
     /// The namespaces that the clone made.
     pub(crate) new: Namespaces,
-    /// The namespaces to join, opened on the host.
-    pub(crate) joined: Vec<(Namespaces, OwnedFd)>,
+    /// The namespaces to join.
+    pub(crate) joined: Vec<Joined>,
     /// The doors of the container's cgroup.
     pub(crate) cgroup: cgroup::Entry,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
@@ -78,8 +88,9 @@ impl Init<'_> {
             wait_go(wire)?;
             become_root()?;
         }
-        for (kind, namespace) in &self.joined {
-            sys::process::join(namespace.as_fd(), *kind).during("join a namespace of linux.namespaces")?;
+        for Joined { kind, path, namespace } in &self.joined {
+            sys::process::join(namespace.as_fd(), flag(*kind))
+                .during(&format!("join {kind} namespace {}", path.display()))?;
         }
         if self.unshare_cgroup {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;

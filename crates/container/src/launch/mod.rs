@@ -5,7 +5,7 @@ pub(crate) mod wire;
 use crate::console;
 use crate::error::{Error, Result, Step};
 use crate::hooks;
-use crate::init::{Init, StartSignal};
+use crate::init::{Init, Joined, StartSignal};
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -13,7 +13,7 @@ use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sys::process::{Child, Forked, Namespaces};
 use wire::Report;
 
@@ -26,7 +26,7 @@ pub enum Terminal {
     /// There is none: stdio is the caller's.
     None,
     /// To whoever listens on this socket.
-    Socket(std::path::PathBuf),
+    Socket(PathBuf),
     /// To this process, which shows it on its own.
     Relay,
 }
@@ -141,9 +141,12 @@ pub(crate) fn flag(kind: Ns) -> Namespaces {
 }
 
 /// Opens the namespaces that are joined by path; the pid namespace is entered by forking instead.
-fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<(Namespaces, OwnedFd)>> {
+fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<Joined>> {
     let others = namespaces.joined.iter().filter(|(kind, _)| *kind != Ns::Pid);
-    others.map(|(kind, path)| Ok((flag(*kind), open_namespace(*kind, path)?))).collect()
+    let open = |(kind, path): &(Ns, PathBuf)| {
+        Ok(Joined { kind: *kind, path: path.clone(), namespace: open_namespace(*kind, path)? })
+    };
+    others.map(open).collect()
 }
 
 pub(crate) fn open_namespace(kind: Ns, path: &Path) -> Result<OwnedFd> {
