@@ -34,7 +34,7 @@ demo: ## freeze a counting container into files and let it go on (needs root)
 test: ## everything: lint, and all tests, those with real containers and CRIU included (needs root)
 	@scripts/setup test
 	@$(MAKE) --no-print-directory lint
-	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo test --workspace --locked
+	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo test --workspace --locked --no-fail-fast
 
 lint: ## formatting, and clippy with warnings denied
 	cargo fmt --all --check

@@ -39,7 +39,7 @@ pub(crate) fn criu() -> anyhow::Result<PathBuf> {
     Ok(container::find_criu(std::env::var_os("RT_CRIU").as_deref(), std::env::var_os("PATH").as_deref())?)
 }
 
-/// Goes on as a sealed copy of this program, for a command that lets a process enter a container.
+/// Goes on from where nobody can write to this program, for a command that lets a process enter a container.
 pub(crate) fn seal(preserve_fds: u32) -> anyhow::Result<()> {
     sys::sealed::enter()?;
     own_descriptors(preserve_fds)

@@ -159,6 +159,7 @@ proptest! {
                 Err(e) => prop_assert!(false, "{}: {}", name, e),
             }
         }
+        store.sweep();
         prop_assert_eq!(store.ids().unwrap().into_iter().collect::<BTreeSet<_>>(), alive.clone());
         prop_assert_eq!(std::fs::read_dir(store.root()).unwrap().count(), alive.len());
     }
