@@ -28,6 +28,11 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("read_only_root_without_tmp", "runc 1.1 restores it writable", read_only_root_without_tmp),
         rt_only("stats", "runc has no such option", stats),
         both("bind_mount_and_tmpfs", bind_mount_and_tmpfs),
+        rt_only(
+            "mounts_keep_their_attributes",
+            "runc 1.1 masks directories in another way",
+            mounts_keep_their_attributes,
+        ),
         both("signals_and_timers", signals_and_timers),
         both("created_is_refused", created_is_refused),
         both("stopped_is_refused", stopped_is_refused),
@@ -50,6 +55,28 @@ fn cycle(container: &Container<'_>) -> Outcome {
     let images = container.test.new_path("images");
     container.checkpoint(&images, &[])?;
     container.restore(&images, &[])?;
+    Ok(())
+}
+
+fn mounts_keep_their_attributes(test: &Test) -> Outcome {
+    let source = test.new_path("source");
+    std::fs::create_dir(&source)?;
+    let bind = |to: &str, how: &str| json!({"destination": to, "type": "bind", "source": source, "options": ["bind", how]});
+    let builder = test.bundle()?.script(COUNTER).edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.extend([bind("/one", "ro"), bind("/two", "rw"), bind("/three", "noexec")]);
+    });
+    let container = test.container(&builder.build()?);
+    container.run(&[])?;
+    counts_on(&container.bundle, "/log", 3)?;
+    let mounts =
+        || container.exec(&[], &["sh", "-c", "cut -d' ' -f5,6 /proc/self/mountinfo | sort"]).succeeds();
+    let before = mounts()?.stdout;
+    assert!(before.contains("/one ro") && before.contains("/sys/firmware ro"), "{before}");
+    for _ in 0..2 {
+        cycle(&container)?;
+        assert_eq!(before, mounts()?.stdout);
+    }
     Ok(())
 }
 

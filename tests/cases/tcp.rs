@@ -15,7 +15,8 @@ const TALKERS: &str = "mkfifo /quiet; nc -l -p 5000 0<>/quiet | while read n; do
     until netstat -ltn | grep -q :5000; do usleep 10000; done; \
     (i=0; while :; do i=$((i+1)); echo $i; usleep 10000; done) | nc 127.0.0.1 5000";
 
-const LISTENER: &str = "nc -l -p 5000 >/heard; sleep 1000";
+/// Its stdin never ends: at the end of its own, nc hangs up on a peer that has not said anything yet.
+const LISTENER: &str = "mkfifo /quiet; nc -l -p 5000 0<>/quiet >/heard; sleep 1000";
 
 const LOOPBACK_DOWN: &str = "runc restores an empty network namespace, in which even loopback is down";
 

@@ -24,4 +24,4 @@ pub use plan::{
     Bind, CgroupView, Context, DeviceKind, DeviceNode, Fs, Hierarchy, IdMap, IdRange, Kind, MountStep, Plan,
     V1View,
 };
-pub use restore::create_mountpoints;
+pub use restore::{create_mountpoints, protect_again};

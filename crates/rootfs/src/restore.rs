@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::Context;
+use sys::mount::{AttrChange, Depth, attr, set_attr};
 use sys::path::{Root, is_dir};
 
 use crate::Result;
@@ -22,6 +23,30 @@ pub fn create_mountpoints(plan: &Plan, rootfs: &Root) -> Result<()> {
     let result = create_all(plan, rootfs);
     rustix::process::umask(umask);
     result
+}
+
+/// Gives the mounts that come from outside their attributes again, in a restored container; `container` is its root, seen from
+/// its own mount namespace.
+///
+/// CRIU mounts what is external from the source that it is told, and of several with one source it forgets the attributes of
+/// some (CRIU(4.2)): a masked directory came back writable.
+pub fn protect_again(plan: &Plan, container: &Root) -> Result<()> {
+    let bound = plan.mounts.iter().filter(|step| matches!(step.kind, Kind::Bind(_)));
+    let bound = bound.map(|step| (step.destination.as_path(), step.attrs));
+    let mask = AttrChange { set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC, clear: 0 };
+    let masked = plan.masked.iter().map(|path| (path.as_path(), mask));
+    for (path, attrs) in bound.chain(masked).filter(|(_, attrs)| !attrs.is_empty()) {
+        let step = || format!("protect {path:?} again");
+        let place = match container.open(path) {
+            Err(error) if error.is(Errno::NOENT.raw_os_error()) => continue,
+            found => found.step(step)?,
+        };
+        // A masked file is the null device, which is to be used.
+        if attrs != mask || is_dir(&place).step(step)? {
+            set_attr(&place, Depth::One, attrs).step(step)?;
+        }
+    }
+    Ok(())
 }
 
 fn create_all(plan: &Plan, rootfs: &Root) -> Result<()> {

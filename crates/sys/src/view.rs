@@ -1,4 +1,4 @@
-//! A private view of the file tree, for as long as it takes to start a program in it.
+//! Another view of the file tree, for as long as it takes to do something in it.
 
 use crate::error::{Context, Result, check};
 use crate::process::{Namespaces, unshare};
@@ -9,31 +9,41 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// This process in a mount namespace of its own, which nothing leaves or enters; dropped, it is back where it was, and the
-/// namespace lives on in whoever was started or opened in it meanwhile.
-///
-/// What must be mounted for such a program alone is mounted here, so there is nothing to unmount, also when everybody is killed.
-/// Directories for it are opened here too: the kernel lets nobody mount on what was opened in another mount namespace.
+/// This process in another mount namespace; dropped, it is back where it was. The namespace lives on in whoever was started or
+/// opened in it meanwhile.
 #[derive(Debug)]
-pub struct PrivateView {
+pub struct MountView {
     namespace: OwnedFd,
     root: OwnedFd,
     cwd: OwnedFd,
 }
 
-impl PrivateView {
-    /// Enters a new view in which `dir`, with all below it, is bound onto itself: a mount point, and only there.
-    pub fn enter(dir: &Path) -> Result<Self> {
-        let place = |path: &str| {
-            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .call("open", || format!("{path:?}"))
-        };
-        let view =
-            Self { namespace: place("/proc/thread-self/ns/mnt")?, root: place("/")?, cwd: place(".")? };
+impl MountView {
+    /// Enters a new mount namespace, which nothing leaves or enters, in which `dir`, with all below it, is bound onto itself: a
+    /// mount point, and only there.
+    ///
+    /// What must be mounted for one program alone is mounted in such a view, so there is nothing to unmount, also when everybody
+    /// is killed. Directories for the program are opened in it too: the kernel lets nobody mount on what was opened in
+    /// another mount namespace.
+    pub fn private(dir: &Path) -> Result<Self> {
+        let view = Self::here()?;
         unshare(Namespaces::MOUNT)?;
         mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
         mount(Some(dir), dir, libc::MS_BIND | libc::MS_REC)?;
         Ok(view)
+    }
+
+    /// Enters the mount namespace of process `pid`; its root is `/` there.
+    pub fn of_process(pid: i32) -> Result<Self> {
+        let theirs = open(&format!("/proc/{pid}/ns/mnt"))?;
+        let view = Self::here()?;
+        rustix::thread::move_into_link_name_space(theirs.as_fd(), Some(LinkNameSpaceType::Mount))
+            .call("setns", || format!("mount namespace of {pid}"))?;
+        Ok(view)
+    }
+
+    fn here() -> Result<Self> {
+        Ok(Self { namespace: open("/proc/thread-self/ns/mnt")?, root: open("/")?, cwd: open(".")? })
     }
 
     /// setns(2) moves root and working directory to the namespace's; they go back to where this process had them.
@@ -46,12 +56,17 @@ impl PrivateView {
     }
 }
 
-impl Drop for PrivateView {
+impl Drop for MountView {
     fn drop(&mut self) {
         // Every step is one that root may do to what it holds open. A process that stayed in the view would leave nothing
         // behind, either; so there is nobody to tell.
         let _ = self.leave();
     }
+}
+
+fn open(path: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .call("open", || format!("{path:?}"))
 }
 
 fn mount(source: Option<&Path>, target: &Path, flags: libc::c_ulong) -> Result<()> {

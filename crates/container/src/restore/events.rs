@@ -8,10 +8,14 @@ use crate::state::HookState;
 use criu::{Answer, Notify};
 use spec::{Config, HookKind};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use sys::path::Root;
+use sys::view::MountView;
 
 /// Listens to a restore: runs the hooks of creation, and takes the terminal.
 pub(super) struct Events<'a> {
     config: &'a Config,
+    plan: &'a rootfs::Plan,
     state: HookState,
     terminal: &'a Terminal,
     /// The network namespace was dumped as empty.
@@ -22,11 +26,12 @@ pub(super) struct Events<'a> {
 impl<'a> Events<'a> {
     pub(super) fn new(
         config: &'a Config,
+        plan: &'a rootfs::Plan,
         state: HookState,
         terminal: &'a Terminal,
         is_network_empty: bool,
     ) -> Self {
-        Self { config, state, terminal, is_network_empty, master: None }
+        Self { config, plan, state, terminal, is_network_empty, master: None }
     }
 
     /// The terminal's master, where this process is to show it.
@@ -45,6 +50,12 @@ impl Notify for Events<'_> {
         hooks::run(self.config, HookKind::Prestart, &state)?;
         hooks::run(self.config, HookKind::CreateRuntime, &state)?;
         Ok(())
+    }
+
+    /// All is mounted, and nothing runs yet.
+    fn post_restore(&mut self, pid: i32) -> Answer {
+        let _view = MountView::of_process(pid)?;
+        Ok(rootfs::protect_again(self.plan, &Root::at(Path::new("/"))?)?)
     }
 
     fn orphan_pts_master(&mut self, master: OwnedFd) -> Answer {

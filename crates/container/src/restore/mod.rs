@@ -25,7 +25,7 @@ use std::time::Instant;
 use stdio::Stdio;
 use sys::path::Root;
 use sys::process::{Child, Exit};
-use sys::view::PrivateView;
+use sys::view::MountView;
 
 /// The name of CRIU's log of a restore, in the work directory.
 pub const RESTORE_LOG: &str = "restore.log";
@@ -146,7 +146,7 @@ fn bring_back(
     rootfs::create_mountpoints(&plan, &Root::at(&record.rootfs)?)?;
     let _put_old = PutOld::make(&record.rootfs, plan.readonly_root);
     // CRIU wants the root to be a mount point.
-    let view = PrivateView::enter(&record.rootfs)?;
+    let view = MountView::private(&record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let manifest = Manifest::read(dirs.images().as_fd())?;
     let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
@@ -171,7 +171,7 @@ fn bring_back(
         ..restore_request(request, record, &dirs)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
-    let mut events = Events::new(&bundle.config, state, terminal, is_network_empty);
+    let mut events = Events::new(&bundle.config, &plan, state, terminal, is_network_empty);
     let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
     let child = adopt(outcome.pid)?;
     let stat = sys::proc::stat(child.pid)?
