@@ -1,5 +1,6 @@
 //! `checkpoint`, and the `restore` that proves it.
 
+use serde_json::json;
 use testkit::{Case, ConsoleSocket, Container, Fallible, Outcome, Test, both, needs, rt_only, wait_until};
 
 use super::counter::{COUNTER, counts_on, is_unbroken, numbers, stands_still};
