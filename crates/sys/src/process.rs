@@ -1,7 +1,8 @@
 //! Making, replacing and waiting for processes.
 
 use crate::error::{Context, Error, Result, check};
-use rustix::process::{Pid, WaitStatus};
+pub use crate::spawn::Exit;
+use rustix::process::Pid;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -152,36 +153,13 @@ pub fn close_in_child(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// By exit(2), with this status.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl Exit {
-    /// The status that a shell, and so a runtime's foreground `run`, reports: 128 + n for a signal.
-    pub fn shell_code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-        }
-    }
-
-    fn of(status: WaitStatus) -> Option<Self> {
-        status.exit_status().map(Self::Code).or_else(|| status.terminating_signal().map(Self::Signal))
-    }
-}
-
 /// Waits until the child `pid` has ended, and reaps it.
 pub fn wait(pid: Pid) -> Result<Exit> {
     loop {
         match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()) {
             Ok(Some((_, status))) => {
-                if let Some(exit) = Exit::of(status) {
-                    return Ok(exit);
+                if status.exited() || status.signaled() {
+                    return Ok(Exit::from_status(status.as_raw()));
                 }
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
@@ -194,7 +172,7 @@ pub fn wait(pid: Pid) -> Result<Exit> {
 pub fn reap_ended() -> Vec<(Pid, Exit)> {
     let mut ended = Vec::new();
     while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
-        ended.extend(Exit::of(status).map(|exit| (pid, exit)));
+        ended.push((pid, Exit::from_status(status.as_raw())));
     }
     ended
 }

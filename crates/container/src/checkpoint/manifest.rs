@@ -1,18 +1,14 @@
 //! `rt.json`: what `rt` itself must remember of a checkpoint. It lies beside the images; runc's `descriptors.json` has no place for it.
 
 use super::files::StdioNames;
-use crate::error::{Error, Result, Step};
-use rustix::fs::{Mode, OFlags};
+use super::small_file;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
 const NAME: &str = "rt.json";
 /// The version of the format below; a later one is refused.
 const VERSION: u32 = 1;
-/// More than it ever needs; the file comes from an image, which nobody vouches for.
-const LIMIT: u64 = 4096;
 
 /// What a restore must know that CRIU's images do not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,23 +28,12 @@ impl Manifest {
 
     /// Writes it into an image directory.
     pub(super) fn write(&self, images: BorrowedFd<'_>) -> Result<()> {
-        let step = || format!("write {NAME}");
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(images, NAME, flags, Mode::from(0o600)).step(step)?;
-        File::from(file).write_all(&serde_json::to_vec(self).step(step)?).step(step)
+        small_file::write(images, NAME, self)
     }
 
     /// Reads it; images of another runtime have none.
     pub(crate) fn read(images: BorrowedFd<'_>) -> Result<Self> {
-        let step = || format!("read {NAME}");
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(images, NAME, flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => return Ok(Self::default()),
-            other => other.step(step)?,
-        };
-        let mut bytes = Vec::new();
-        File::from(file).take(LIMIT).read_to_end(&mut bytes).step(step)?;
-        let manifest: Self = serde_json::from_slice(&bytes).step(step)?;
+        let manifest: Self = small_file::read(images, NAME)?.unwrap_or_default();
         if manifest.version > VERSION {
             return Err(Error::Request(format!(
                 "{NAME}: written by a newer rt (version {})",
@@ -62,6 +47,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::os::fd::AsFd;
 
     #[test]

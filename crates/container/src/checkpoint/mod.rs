@@ -19,6 +19,7 @@ pub(crate) mod images;
 pub(crate) mod manifest;
 pub(crate) mod network;
 mod outsiders;
+mod small_file;
 mod sockets;
 
 use crate::error::{Error, Result};

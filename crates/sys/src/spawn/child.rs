@@ -18,6 +18,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The status that a shell, and so a runtime's foreground `run`, reports: 128 + n for a signal.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
     /// From a status as wait(2) gives it.
     pub fn from_status(status: i32) -> Self {
         if libc::WIFSIGNALED(status) {

@@ -1,0 +1,36 @@
+//! The small JSON files that a runtime puts beside CRIU's images.
+
+use crate::error::{Error, Result, Step};
+use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+
+/// More than three longest paths. The files come with images that nobody vouches for, so reading them has an end.
+const LIMIT: u64 = 16 * 1024;
+
+/// Writes a value into an image directory.
+pub(super) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) -> Result<()> {
+    let step = || format!("write {name}");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(images, name, flags, Mode::from(0o600)).step(step)?;
+    File::from(file).write_all(&serde_json::to_vec(value).step(step)?).step(step)
+}
+
+/// Reads a value from an image directory; None when there is no such file. A symbolic link is not followed.
+pub(super) fn read<T: DeserializeOwned>(images: BorrowedFd<'_>, name: &str) -> Result<Option<T>> {
+    let step = || format!("read {name}");
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(images, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        other => other.step(step)?,
+    };
+    let mut bytes = Vec::new();
+    File::from(file).take(LIMIT + 1).read_to_end(&mut bytes).step(step)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(Error::Request(format!("{name}: longer than {LIMIT} bytes")));
+    }
+    serde_json::from_slice(&bytes).map(Some).step(step)
+}
