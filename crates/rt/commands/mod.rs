@@ -22,6 +22,7 @@ use crate::cli::{Cli, Command};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use ::spec::Id;
+use clap::CommandFactory;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -30,7 +31,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         return Ok(Exit::Success);
     }
     let Some(command) = cli.command else {
-        anyhow::bail!("no command given (see `rt --help`)");
+        crate::output::print(&Cli::command().render_help().to_string())?;
+        return Ok(Exit::Success);
     };
     let context = Context::new(&cli.global)?;
     if !matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
