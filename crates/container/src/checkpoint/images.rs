@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, Step};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
-use rustix::process::{Gid, Uid};
+use rustix::process::Uid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -72,16 +72,22 @@ impl Directories {
         }
     }
 
-    /// Gives the images to another owner: root of a user namespace, as whom CRIU reads some of them.
-    pub(super) fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        let step = || "give the images to the container's root".to_owned();
+    /// Lets the root of a user namespace, who is `uid` here, read the images as well as our own group.
+    ///
+    /// In a restore CRIU opens some images as host root who has just entered the namespace, and has no more rights than the
+    /// file modes give him, and some as root of the namespace: the one gets in by the group, the other as the owner.
+    pub(super) fn share_with(&self, uid: u32) -> Result<()> {
+        let step = || "share the images with the container's root".to_owned();
         for entry in rustix::fs::Dir::read_from(&self.images).step(step)? {
             let name = entry.step(step)?.file_name().to_owned();
-            if name.as_c_str() != c".." {
-                rustix::fs::chownat(&self.images, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                    .step(step)?;
-            }
+            let mode = match name.to_bytes() {
+                b".." => continue,
+                b"." => 0o750,
+                _ => 0o640,
+            };
+            let owner = Some(Uid::from_raw(uid));
+            rustix::fs::chownat(&self.images, &name, owner, None, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
+            rustix::fs::chmodat(&self.images, &name, Mode::from(mode), AtFlags::empty()).step(step)?;
         }
         Ok(())
     }

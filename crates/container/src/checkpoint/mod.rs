@@ -141,8 +141,8 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let manifest = Manifest::new(std::mem::take(&mut frozen.stdio), new_network);
     manifest.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
-    if let Some((uid, gid)) = mapped_root(&config) {
-        dirs.give_to(uid, gid)?;
+    if let Some(uid) = mapped_root(&config) {
+        dirs.share_with(uid)?;
     }
     let frozen_time = frozen.end()?;
     if request.after == After::Remove {
@@ -157,12 +157,9 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
 }
 
 /// Who the container's root is on the host, where it has its own user namespace.
-fn mapped_root(config: &Config) -> Option<(u32, u32)> {
-    let linux = config.linux()?;
-    let host = |mappings: &Option<Vec<spec::oci::LinuxIdMapping>>| {
-        mappings.iter().flatten().find(|m| m.container_id() == 0).map(|m| m.host_id())
-    };
-    Some((host(linux.uid_mappings())?, host(linux.gid_mappings())?))
+fn mapped_root(config: &Config) -> Option<u32> {
+    let mut mappings = config.linux()?.uid_mappings().iter().flatten();
+    mappings.find(|mapping| mapping.container_id() == 0).map(spec::oci::LinuxIdMapping::host_id)
 }
 
 /// The request to CRIU. RPC booleans that nobody asked for stay unset, so that the administrator's configuration holds.
