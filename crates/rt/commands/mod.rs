@@ -57,11 +57,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// Reads a container id from the command line.
-fn parse_id(text: &str) -> Result<Id, ::spec::Error> {
-    Id::new(text)
-}
-
 /// The exit code for how a container's program ended, if it was waited for.
 fn exit_of(exit: Option<container::Exit>) -> Exit {
     exit.map_or(Exit::Success, |exit| Exit::Program(exit.shell_code()))
@@ -78,6 +73,6 @@ pub(crate) struct Target {
 impl Target {
     /// The checked id.
     pub(crate) fn id(&self) -> anyhow::Result<Id> {
-        Ok(parse_id(&self.id)?)
+        Ok(Id::new(&self.id)?)
     }
 }

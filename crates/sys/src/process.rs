@@ -222,16 +222,6 @@ pub fn join(process: BorrowedFd<'_>, namespaces: Namespaces) -> Result<()> {
     check(ret.into(), "setns", || format!("pidfd {}, {:#x}", process.as_raw_fd(), namespaces.0)).map(drop)
 }
 
-/// Lets the `count` descriptors from `first` on survive the next exec.
-pub fn keep_on_exec(first: u32, count: u32) -> Result<()> {
-    for fd in first..first.saturating_add(count) {
-        // SAFETY: F_SETFD takes integers.
-        let ret = unsafe { libc::fcntl(fd as libc::c_int, libc::F_SETFD, 0) };
-        check(ret.into(), "fcntl", || format!("{fd}, F_SETFD"))?;
-    }
-    Ok(())
-}
-
 /// Joins a new anonymous session keyring, so that the container does not see the caller's keys. A kernel without keyrings is
 /// no error.
 pub fn new_session_keyring(name: &CStr) -> Result<()> {

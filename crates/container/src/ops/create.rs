@@ -90,10 +90,7 @@ fn make(
     terminal: Terminal,
     wait_for_start: bool,
 ) -> Result<Made> {
-    let layout = Layout::detect()?;
-    let path = bundle.config.linux().and_then(|l| l.cgroups_path().as_deref());
-    let cgroup = Cgroup::locate(&layout, path, request.id.as_str())?;
-    let mut container = Unfinished::begin(store, &request.id, bundle, cgroup)?;
+    let mut container = Unfinished::begin(store, &request.id, bundle)?;
     container.make_cgroup(bundle)?;
     let options = Options {
         terminal,
@@ -141,7 +138,9 @@ pub(crate) struct Unfinished {
 
 impl Unfinished {
     /// Writes down what is going to be made, before anything is.
-    pub(crate) fn begin(store: &Store, id: &Id, bundle: &Bundle, cgroup: Cgroup) -> Result<Self> {
+    pub(crate) fn begin(store: &Store, id: &Id, bundle: &Bundle) -> Result<Self> {
+        let cgroups_path = bundle.config.linux().and_then(|l| l.cgroups_path().as_deref());
+        let cgroup = Cgroup::locate(&Layout::detect()?, cgroups_path, id.as_str())?;
         let record = Record {
             version: VERSION,
             bundle: bundle.dir.clone(),

@@ -79,8 +79,7 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     let wants_terminal = bundle.config.process()?.terminal;
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
-    let cgroup = locate_cgroup(&bundle, &request.id)?;
-    let mut container = Unfinished::begin(store, &request.id, &bundle, cgroup)?;
+    let mut container = Unfinished::begin(store, &request.id, &bundle)?;
     container.make_cgroup(&bundle)?;
     let restored = bring_back(&mut container, request, &bundle, &terminal)?;
     let pid = restored.child.pid.as_raw_pid();
@@ -101,11 +100,6 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     outcome.exit = Some(ops::attend(&restored.child, restored.master, &signals)?);
     ops::destroy_unless_gone(store, &entry.id, &bundle.config)?;
     Ok(outcome)
-}
-
-fn locate_cgroup(bundle: &Bundle, id: &Id) -> Result<Cgroup> {
-    let path = bundle.config.linux().and_then(|l| l.cgroups_path().as_deref());
-    Ok(Cgroup::locate(&Layout::detect()?, path, id.as_str())?)
 }
 
 /// The directory `tmp` of a root that has none: CRIU pivots with its help, and could not make one in a read-only root.

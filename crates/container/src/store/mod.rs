@@ -179,6 +179,12 @@ impl Store {
 
 /// Removes a directory that was never finished, once its maker is gone.
 fn sweep(path: &Path) {
+    // Its name is its maker's process id. The lock alone does not tell: a maker takes it a moment after the mkdir.
+    let maker =
+        path.file_name().map(|name| name.to_string_lossy().replace(UNFINISHED, "")).unwrap_or_default();
+    if Path::new("/proc").join(maker).exists() {
+        return;
+    }
     let abandoned = open_dir(path)
         .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
     if abandoned {

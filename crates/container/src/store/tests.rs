@@ -80,7 +80,8 @@ fn run(store: &Store, op: &Op, serial: usize) {
     let name = |n: u8| id(["a", "b", "c"][usize::from(n)]);
     match op {
         Op::Create { id: n, dies_after } => {
-            let temporary = store.root().join(format!("~{serial}"));
+            // No process has such a number (proc_sys_kernel(5), pid_max).
+            let temporary = store.root().join(format!("~{}", 90_000_000 + serial));
             let path = store.root().join(name(*n));
             let json = serde_json::to_vec(&record(Some(Pending::Creation))).unwrap();
             let steps: [&dyn Fn(); 5] = [
