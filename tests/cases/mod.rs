@@ -28,6 +28,7 @@ mod state;
 mod stdio;
 mod store;
 mod tcp;
+mod tmpfs;
 
 use testkit::{Fallible, Output, Suite, Test};
 
@@ -61,6 +62,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("network", network::cases())
         .module("stdio", stdio::cases())
         .module("tcp", tcp::cases())
+        .module("tmpfs", tmpfs::cases())
 }
 
 /// A script that stays.

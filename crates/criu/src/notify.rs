@@ -15,7 +15,8 @@ pub type Answer<T = ()> = Result<T, Reason>;
 /// Files outside the dumped tree, named once it is frozen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExternalFiles {
-    /// As [`crate::Dump::external`], for files: `file[<mount id>:<inode>]`, both in lower-case hexadecimal.
+    /// As [`crate::Dump::external`]; for files `file[<mount id>:<inode>]`, both in lower-case hexadecimal. CRIU asks before it looks
+    /// at mounts, so these may be named here, too.
     pub external: Vec<String>,
     /// Descriptors in their place.
     pub inherit_fds: Vec<InheritFd>,

@@ -17,6 +17,7 @@ use sys::path::Root;
 use crate::error::InStep;
 use crate::{Plan, Result};
 
+pub(crate) use mounts::new_tmpfs;
 pub use seal::reopen_null;
 pub use sources::Sources;
 

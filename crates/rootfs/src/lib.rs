@@ -12,6 +12,7 @@
 mod apply;
 mod error;
 mod external;
+mod hollow;
 mod options;
 mod plan;
 mod restore;
@@ -19,6 +20,7 @@ mod restore;
 pub use apply::{Rootfs, Sources, reopen_null};
 pub use error::{Error, Result};
 pub use external::{External, ExternalKind, Located, locate_externals};
+pub use hollow::{Hollow, find_hollow};
 pub use options::{FsOption, MountOptions, SuperFlag};
 pub use plan::{
     Bind, CgroupView, Context, DeviceKind, DeviceNode, Fs, Hierarchy, IdMap, IdRange, Kind, MountStep, Plan,

@@ -11,6 +11,7 @@ use sys::path::{Root, is_dir};
 
 use crate::Result;
 use crate::error::InStep;
+use crate::hollow::Hollow;
 use crate::plan::{Kind, MountStep, Plan};
 
 /// Makes the mount points of `plan` that are missing in `rootfs`, each as a directory or a file as its mount demands.
@@ -30,9 +31,10 @@ pub fn create_mountpoints(plan: &Plan, rootfs: &Root) -> Result<()> {
 ///
 /// CRIU mounts what is external from the source that it is told, and of several with one source it forgets the attributes of
 /// some (CRIU(4.2)): a masked directory came back writable.
-pub fn protect_again(plan: &Plan, container: &Root) -> Result<()> {
-    let bound = plan.mounts.iter().filter(|step| matches!(step.kind, Kind::Bind(_)));
-    let bound = bound.map(|step| (step.destination.as_path(), step.attrs));
+pub fn protect_again(plan: &Plan, hollow: &[Hollow], container: &Root) -> Result<()> {
+    let is_hollow = |step: &MountStep| hollow.iter().any(|hollow| hollow.name == step.destination);
+    let bound = plan.mounts.iter().filter(|step| matches!(step.kind, Kind::Bind(_)) || is_hollow(step));
+    let bound = bound.map(|step| (step.destination.as_path(), step.final_attrs()));
     let mask = AttrChange { set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC, clear: 0 };
     let masked = plan.masked.iter().map(|path| (path.as_path(), mask));
     for (path, attrs) in bound.chain(masked).filter(|(_, attrs)| !attrs.is_empty()) {

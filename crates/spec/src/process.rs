@@ -2,7 +2,7 @@
 
 use crate::bundle::from_json;
 use crate::oci::{self, PosixRlimitType};
-use crate::{CapabilitySets, Error, Result};
+use crate::{CapabilitySets, Error, Result, capability_bit};
 use std::path::PathBuf;
 
 /// Who the process runs as.
@@ -92,6 +92,12 @@ impl Process {
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             oom_score_adj: process.oom_score_adj(),
         })
+    }
+
+    /// Whether it, or a program that it starts, may come to have this capability (`CAP_...`).
+    pub fn may_gain(&self, capability: &str) -> bool {
+        let bounding = self.capabilities.map_or(0, |sets| sets.bounding);
+        capability_bit(capability).is_some_and(|bit| bounding & 1 << bit != 0)
     }
 
     /// Parses the `process` object that `exec --process FILE` reads.

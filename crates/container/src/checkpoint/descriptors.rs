@@ -47,7 +47,8 @@ mod tests {
         let put = |text: &str| std::fs::write(dir.path().join(NAME), text).unwrap();
         put("null");
         assert_eq!(read(images.as_fd()).unwrap(), <[String; 3]>::default());
-        for text in ["", "{}", "[1]", r#"["a","b","c","d"]"#, &format!("[\"{}\"]", "x".repeat(20000))] {
+        let long = format!(r#"["{}","b","c"]"#, "x".repeat(small_file::LIMIT as usize));
+        for text in ["", "{}", "[1]", r#"["a","b","c","d"]"#, &long] {
             put(text);
             assert!(read(images.as_fd()).is_err(), "{text:.40}");
         }

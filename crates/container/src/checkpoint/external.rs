@@ -3,11 +3,11 @@
 //! Both sides compute the names from the same plan and the same namespaces, here and nowhere else.
 
 use crate::error::{Error, Result, Step};
-use rootfs::Plan;
-use rustix::fs::stat;
-use spec::Namespaces;
+use rootfs::{Hollow, Plan};
+use rustix::fs::{major, minor, stat};
 use spec::oci::LinuxNamespaceType as Ns;
-use std::path::PathBuf;
+use spec::{Config, Namespaces};
+use std::path::{Path, PathBuf};
 use sys::path::Root;
 
 /// runc's names for a network and a pid namespace that were joined by path; so each restores what the other dumped.
@@ -37,6 +37,53 @@ pub(super) fn network_of(pid: i32) -> Result<String> {
     let path = format!("/proc/{pid}/ns/net");
     let inode = stat(&path).step(|| format!("stat {path}"))?.st_ino;
     Ok(format!("net[{inode}]:{NETWORK}"))
+}
+
+/// A container's tmpfs in which there may be so little that they need not be dumped.
+#[derive(Debug)]
+pub(super) struct HollowMounts<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) config: &'a Config,
+    pub(super) init: i32,
+}
+
+impl HollowMounts<'_> {
+    /// Finds them, in a container that stands still. Where its processes may mount, a tmpfs can be in places that are not
+    /// in the plan, so all is left to CRIU; as in a user namespace, whose tmpfs nobody else can make.
+    pub(super) fn find(&self) -> Result<Vec<Hollow>> {
+        let may_mount = self.config.process()?.may_gain("CAP_SYS_ADMIN");
+        if may_mount || self.config.namespaces()?.is_private(Ns::User) {
+            return Ok(Vec::new());
+        }
+        let path = format!("/proc/{}/mountinfo", self.init);
+        let mounts = std::fs::read_to_string(&path).step(|| format!("read {path}"))?;
+        let root = PathBuf::from(format!("/proc/{}/root", self.init));
+        let is_only_mount = |device| mounted_from(&mounts, device) == 1;
+        Ok(rootfs::find_hollow(self.plan, &Root::at(&root)?, &is_only_mount))
+    }
+}
+
+/// How many mounts of a filesystem there are: the third field of a line is its device number (proc_pid_mountinfo(5)).
+fn mounted_from(mountinfo: &str, device: u64) -> usize {
+    let number = format!("{}:{}", major(device), minor(device));
+    mountinfo.lines().filter(|line| line.split(' ').nth(2) == Some(&number)).count()
+}
+
+/// The `--external` value that leaves a tmpfs out of a dump.
+pub(super) fn dumped_as(hollow: &Hollow) -> String {
+    format!("mnt[{}]:{}", hollow.destination.display(), hollow.name.display())
+}
+
+/// Makes what was left out again, each below its own directory of `place`, and gives the `--external` values for them. Only
+/// this process' mount namespace sees them, so it is to be one of its own.
+pub(crate) fn make_again(hollow: &[Hollow], plan: &Plan, place: &Path) -> Result<Vec<String>> {
+    let again = |(index, hollow): (usize, &Hollow)| {
+        let place = place.join(index.to_string());
+        std::fs::create_dir(&place).step(|| format!("create {}", place.display()))?;
+        hollow.mount(plan, &place)?;
+        Ok(format!("mnt[{}]:{}", hollow.name.display(), place.display()))
+    };
+    hollow.iter().enumerate().map(again).collect()
 }
 
 /// The `--external` values of a restore: where each external mount comes from on this host.

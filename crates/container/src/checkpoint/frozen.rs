@@ -1,5 +1,6 @@
 //! Holding a container still while CRIU writes it down, and no longer.
 
+use super::external::{self, HollowMounts};
 use super::{After, files, outsiders, sockets};
 use crate::error::{Error, Result};
 use crate::store::{Entry, Pending, Record};
@@ -20,11 +21,29 @@ pub(super) struct Frozen<'a> {
     since: Option<Instant>,
     /// The files of the host that were found as stdio.
     pub(super) stdio: files::StdioNames,
+    hollow_mounts: HollowMounts<'a>,
+    /// The mounts that were found hollow.
+    pub(super) hollow: Vec<rootfs::Hollow>,
 }
 
 impl<'a> Frozen<'a> {
-    pub(super) fn new(entry: &'a Entry, record: &Record, after: After, was_paused: bool) -> Self {
-        Self { entry, record: record.clone(), after, was_paused, since: None, stdio: Default::default() }
+    pub(super) fn new(
+        entry: &'a Entry,
+        record: &Record,
+        after: After,
+        was_paused: bool,
+        hollow_mounts: HollowMounts<'a>,
+    ) -> Self {
+        Self {
+            entry,
+            record: record.clone(),
+            after,
+            was_paused,
+            since: None,
+            stdio: Default::default(),
+            hollow_mounts,
+            hollow: Vec::new(),
+        }
     }
 
     /// Dumps; afterwards the container stands still, or its processes are dead.
@@ -89,6 +108,8 @@ impl Notify for Frozen<'_> {
         let mut external: Vec<String> = self.stdio.iter().flatten().cloned().collect();
         // stdout and stderr may be one file; CRIU wants each name once.
         external.dedup();
+        self.hollow = self.hollow_mounts.find()?;
+        external.extend(self.hollow.iter().map(external::dumped_as));
         Ok(ExternalFiles { external, ..Default::default() })
     }
 }

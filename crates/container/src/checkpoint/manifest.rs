@@ -3,6 +3,7 @@
 use super::files::StdioNames;
 use super::small_file;
 use crate::error::{Error, Result};
+use rootfs::Hollow;
 use serde::{Deserialize, Serialize};
 use std::os::fd::BorrowedFd;
 
@@ -19,11 +20,14 @@ pub(crate) struct Manifest {
     pub(crate) stdio: StdioNames,
     /// The container's own network namespace was as it was made, so it is not among the images: the restore makes a new one.
     pub(crate) new_network: bool,
+    /// What was left out of the images because there is so little in it.
+    #[serde(default)]
+    pub(crate) hollow: Vec<Hollow>,
 }
 
 impl Manifest {
-    pub(super) fn new(stdio: StdioNames, new_network: bool) -> Self {
-        Self { version: VERSION, stdio, new_network }
+    pub(super) fn new(stdio: StdioNames, new_network: bool, hollow: Vec<Hollow>) -> Self {
+        Self { version: VERSION, stdio, new_network, hollow }
     }
 
     /// Writes it into an image directory.
@@ -55,7 +59,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let images = File::open(dir.path()).unwrap();
         assert_eq!(Manifest::read(images.as_fd()).unwrap(), Manifest::default());
-        let manifest = Manifest::new([None, Some("file[1:2]".into()), None], true);
+        let manifest = Manifest::new([None, Some("file[1:2]".into()), None], true, Vec::new());
         manifest.write(images.as_fd()).unwrap();
         assert_eq!(Manifest::read(images.as_fd()).unwrap(), manifest);
         std::fs::write(dir.path().join(NAME), r#"{"version":9,"stdio":[null,null,null],"newNetwork":false}"#)

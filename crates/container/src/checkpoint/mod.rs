@@ -136,9 +136,11 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
         external.push(external::network_of(init.pid)?);
     }
     let dump = dump_request(request, &record, &config, init.pid, external, &dirs)?;
-    let mut frozen = Frozen::new(&entry, &record, request.after, state == Status::Paused);
+    let hollow = external::HollowMounts { plan: &plan, config: &config, init: init.pid };
+    let mut frozen = Frozen::new(&entry, &record, request.after, state == Status::Paused, hollow);
     let outcome = frozen.dump(session, dump).map_err(Error::of_criu(&request.criu))?;
-    let manifest = Manifest::new(std::mem::take(&mut frozen.stdio), new_network);
+    let (stdio, hollow) = (std::mem::take(&mut frozen.stdio), std::mem::take(&mut frozen.hollow));
+    let manifest = Manifest::new(stdio, new_network, hollow);
     manifest.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
     if let Some(uid) = mapped_root(&config) {

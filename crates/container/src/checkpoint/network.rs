@@ -7,8 +7,8 @@
 
 use crate::error::{Result, Step};
 use rustix::fs::{Mode, OFlags};
+use spec::Config;
 use spec::oci::LinuxNamespaceType as Ns;
-use spec::{Config, capability_bit};
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::net::{Listed, count, in_namespace};
@@ -29,9 +29,8 @@ pub(super) fn can_be_made_anew(config: &Config, init: i32) -> Result<bool> {
 /// for that; and with CAP_SYS_ADMIN a read-only /proc/sys is not for long.
 fn may_change(config: &Config) -> Result<bool> {
     const CHANGERS: [&str; 2] = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"];
-    let bounding = config.process()?.capabilities.map_or(0, |sets| sets.bounding);
-    let is_capable =
-        CHANGERS.iter().filter_map(|name| capability_bit(name)).any(|bit| bounding & 1 << bit != 0);
+    let process = config.process()?;
+    let is_capable = CHANGERS.iter().any(|name| process.may_gain(name));
     let readonly = config.linux().and_then(|l| l.readonly_paths().as_ref());
     let is_protected = readonly.is_some_and(|list| list.iter().any(|path| path == "/proc/sys"));
     Ok(is_capable || !is_protected)

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
-/// More than three longest paths. The files come with images that nobody vouches for, so reading them has an end.
-const LIMIT: u64 = 16 * 1024;
+/// Some hundred long paths. The files come with images that nobody vouches for, so reading them has an end.
+pub(super) const LIMIT: u64 = 256 * 1024;
 
 /// Writes a value into an image directory.
 pub(super) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) -> Result<()> {

@@ -16,6 +16,7 @@ use sys::view::MountView;
 pub(super) struct Events<'a> {
     config: &'a Config,
     plan: &'a rootfs::Plan,
+    hollow: &'a [rootfs::Hollow],
     state: HookState,
     terminal: &'a Terminal,
     /// The network namespace was dumped as empty.
@@ -27,11 +28,12 @@ impl<'a> Events<'a> {
     pub(super) fn new(
         config: &'a Config,
         plan: &'a rootfs::Plan,
+        hollow: &'a [rootfs::Hollow],
         state: HookState,
         terminal: &'a Terminal,
         is_network_empty: bool,
     ) -> Self {
-        Self { config, plan, state, terminal, is_network_empty, master: None }
+        Self { config, plan, hollow, state, terminal, is_network_empty, master: None }
     }
 
     /// The terminal's master, where this process is to show it.
@@ -55,7 +57,7 @@ impl Notify for Events<'_> {
     /// All is mounted, and nothing runs yet.
     fn post_restore(&mut self, pid: i32) -> Answer {
         let _view = MountView::of_process(pid)?;
-        Ok(rootfs::protect_again(self.plan, &Root::at(Path::new("/"))?)?)
+        Ok(rootfs::protect_again(self.plan, self.hollow, &Root::at(Path::new("/"))?)?)
     }
 
     fn orphan_pts_master(&mut self, master: OwnedFd) -> Answer {

@@ -143,6 +143,8 @@ fn bring_back(
     let view = MountView::private(&record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let manifest = Manifest::read(dirs.images().as_fd())?;
+    let mut external = external::for_restore(&plan)?;
+    external.extend(external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?);
     let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
     let is_network_empty = namespaces.is_new(Ns::Network) && !manifest.new_network && !dirs.has_network();
@@ -156,7 +158,7 @@ fn bring_back(
     // Whatever criu makes is born in its own cgroup, so that is the container's from now on.
     session.pid().map_or(Ok(()), |pid| record.cgroup.add(pid))?;
     let criu_request = Request {
-        external: external::for_restore(&plan)?,
+        external,
         inherit_fds,
         join_ns: external::joined_namespaces(&namespaces),
         empty_ns: is_network_empty.then_some(network::EMPTY),
@@ -165,7 +167,7 @@ fn bring_back(
         ..restore_request(request, record, &dirs)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
-    let mut events = Events::new(&bundle.config, &plan, state, terminal, is_network_empty);
+    let mut events = Events::new(&bundle.config, &plan, &manifest.hollow, state, terminal, is_network_empty);
     let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
     let child = adopt(outcome.pid)?;
     let stat = sys::proc::stat(child.pid)?

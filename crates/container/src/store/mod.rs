@@ -1,7 +1,8 @@
 //! The state store: one directory for each container under the state root.
 //!
 //! `<root>/<id>/` holds `state.json` (the [`Record`]), `config.json` (the bundle's, as it was at creation), `start.sock` while
-//! the container is created but not started, and `empty/`, the directory that masks others. The rules that make it safe:
+//! the container is created but not started, `empty/`, the directory that masks others, and in a restored one `scratch/`. The
+//! rules that make it safe:
 //!
 //! * A container's directory is made under a temporary name, locked and filled, and then renamed to the id: it appears whole,
 //!   or not at all, and two that want the same id cannot both have it.
@@ -240,9 +241,19 @@ impl Entry {
 
     /// The directory that masks others: empty, and made when it is first asked for.
     pub(crate) fn empty_dir(&self) -> Result<PathBuf> {
-        match rustix::fs::mkdirat(&self.dir, "empty", Mode::from(0o555)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(self.path.join("empty")),
-            Err(e) => Err(e).step(|| format!("create {}", self.path.join("empty").display())),
+        self.dir("empty", Mode::from(0o555))
+    }
+
+    /// A directory for what is mounted during a restore, in CRIU's view of the file tree alone.
+    pub(crate) fn scratch_dir(&self) -> Result<PathBuf> {
+        self.dir("scratch", Mode::from(0o700))
+    }
+
+    fn dir(&self, name: &str, mode: Mode) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        match rustix::fs::mkdirat(&self.dir, name, mode) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(path),
+            Err(e) => Err(e).step(|| format!("create {}", path.display())),
         }
     }
 

@@ -13,7 +13,7 @@ use sys::mount;
 
 use super::Rootfs;
 use crate::error::InStep;
-use crate::plan::{DeviceKind, DeviceNode};
+use crate::plan::DeviceNode;
 use crate::{Error, Result};
 
 /// The links of every container (runtime-spec, `runtime-linux.md`, "Dev symbolic links"), as (name, target).
@@ -66,16 +66,7 @@ impl Rootfs<'_> {
 
 fn make_node(dir: &OwnedFd, name: &str, node: &DeviceNode) -> Result<()> {
     let step = || format!("make device {:?}", node.path);
-    let kind = match node.kind {
-        DeviceKind::Char => FileType::CharacterDevice,
-        DeviceKind::Block => FileType::BlockDevice,
-        DeviceKind::Fifo => FileType::Fifo,
-    };
-    // A pipe has no number, whatever config.json says.
-    let number = match node.kind {
-        DeviceKind::Fifo => 0,
-        DeviceKind::Char | DeviceKind::Block => rustix::fs::makedev(node.major, node.minor),
-    };
+    let (kind, number) = node.kind_and_number();
     match rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(node.mode), number) {
         Err(Errno::EXIST) => {
             let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)

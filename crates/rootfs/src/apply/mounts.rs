@@ -150,9 +150,7 @@ impl Rootfs<'_> {
     /// has at the same names does not matter; attributes are set once, for the whole tree.
     fn cgroup_v1(&self, step: &MountStep, view: &V1View, sources: Vec<OwnedFd>) -> Result<OwnedFd> {
         let (target, _) = self.directory(step, false)?;
-        let mode = FsOption::Value("mode".to_owned(), "755".to_owned());
-        let tmpfs = Fs { fstype: "tmpfs".to_owned(), source: Some("tmpfs".to_owned()), ..Fs::default() };
-        let view_mount = new_fs(&tmpfs, &[mode], 0).step(|| step.name())?;
+        let view_mount = new_tmpfs(None).step(|| step.name())?;
         let view_mount = self.attach(step, view_mount, target)?;
         let fill = || -> sys::Result<()> {
             let mut sources = sources.into_iter();
@@ -212,6 +210,16 @@ fn new_fs(fs: &Fs, options: &[FsOption], attrs: u64) -> sys::Result<OwnedFd> {
         }
     }
     context.mount(attrs)
+}
+
+/// A new, empty tmpfs with the options that are planned for it, or else with those of the cgroup v1 view.
+pub(crate) fn new_tmpfs(planned: Option<&Fs>) -> sys::Result<OwnedFd> {
+    if let Some(fs) = planned {
+        return new_fs(fs, &fs.options, 0);
+    }
+    let mode = FsOption::Value("mode".to_owned(), "755".to_owned());
+    let tmpfs = Fs { fstype: "tmpfs".to_owned(), source: Some("tmpfs".to_owned()), ..Fs::default() };
+    new_fs(&tmpfs, &[mode], 0)
 }
 
 /// A new mount of a cgroup v1 hierarchy: its root is that of our cgroup namespace.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::fs::FileType;
 use spec::oci;
 use sys::path::clean;
 
@@ -28,6 +29,18 @@ pub(super) fn nodes(linux: Option<&oci::Linux>) -> Result<Vec<DeviceNode>> {
         defaults.filter(|default| !asked.iter().any(|node| node.path == default.path)).collect();
     nodes.extend(asked);
     Ok(nodes)
+}
+
+impl DeviceNode {
+    /// What mknod(2) wants to know. A pipe has no number, whatever config.json says.
+    pub(crate) fn kind_and_number(&self) -> (FileType, u64) {
+        let number = rustix::fs::makedev(self.major, self.minor);
+        match self.kind {
+            DeviceKind::Char => (FileType::CharacterDevice, number),
+            DeviceKind::Block => (FileType::BlockDevice, number),
+            DeviceKind::Fifo => (FileType::Fifo, 0),
+        }
+    }
 }
 
 fn default(path: &str, major: u32, minor: u32) -> DeviceNode {

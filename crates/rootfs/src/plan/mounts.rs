@@ -3,12 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use spec::oci;
-use sys::mount::{Depth, attr};
+use sys::mount::{AttrChange, Depth, attr};
 use sys::path::clean;
 
 use super::{Bind, CgroupView, Context, Fs, IdMap, IdRange, Kind, MountStep, V1View};
 use crate::options::{FsOption, MountOptions, SuperFlag};
 use crate::{Error, Result};
+
+impl MountStep {
+    /// The attributes that the mount has in the end.
+    pub(crate) fn final_attrs(&self) -> AttrChange {
+        let late = if self.late_readonly { attr::RDONLY } else { 0 };
+        AttrChange { set: self.attrs.set | late, ..self.attrs }
+    }
+}
 
 /// Plans all mounts, in their order; a cgroup mount is left out where there is no view of cgroups.
 pub(super) fn steps(mounts: &[oci::Mount], label: Option<&str>, context: &Context) -> Result<Vec<MountStep>> {
