@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::cases::Case;
+use crate::crowd;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench runtimes -- [--pairs N] [--cgroup2] [--write] [NAME...]
@@ -20,6 +21,8 @@ RT_BIN is the rt to measure (otherwise the release binary), RT_CRIU the criu tha
 #[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) cases: Vec<Case>,
+    /// Whether to measure many containers at once.
+    pub(crate) crowd: bool,
     pub(crate) pairs: Option<usize>,
     pub(crate) cgroup2: bool,
     pub(crate) write: bool,
@@ -29,7 +32,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
         let mut names = Vec::new();
-        let mut parsed = Self { cases: Vec::new(), pairs: None, cgroup2: false, write: false, help: false };
+        let mut parsed =
+            Self { cases: Vec::new(), crowd: false, pairs: None, cgroup2: false, write: false, help: false };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             match arg {
@@ -43,16 +47,18 @@ impl Args {
                 name => names.push(name),
             }
         }
+        let titles: Vec<_> = Case::ALL.map(Case::title).into_iter().chain([crowd::TITLE]).collect();
         for name in &names {
-            if !Case::ALL.iter().any(|case| case.title().contains(name)) {
-                bail!("no case has {name:?} in its title: {}", Case::ALL.map(Case::title).join(", "));
+            if !titles.iter().any(|title| title.contains(name)) {
+                bail!("no case has {name:?} in its title: {}", titles.join(", "));
             }
         }
         if parsed.write && !names.is_empty() {
             bail!("--write: the page holds all cases, so all must be measured");
         }
-        let picked = |case: &Case| names.is_empty() || names.iter().any(|name| case.title().contains(name));
-        parsed.cases = Case::ALL.into_iter().filter(picked).collect();
+        let picked = |title: &str| names.is_empty() || names.iter().any(|name| title.contains(name));
+        parsed.cases = Case::ALL.into_iter().filter(|case| picked(case.title())).collect();
+        parsed.crowd = picked(crowd::TITLE);
         Ok(parsed)
     }
 }

@@ -75,8 +75,8 @@ impl Case {
 pub(crate) struct Subject<'a> {
     /// Which.
     pub(crate) runtime: &'a Runtime,
-    runner: &'a Runner,
-    bundles: &'a Bundles,
+    pub(crate) runner: &'a Runner,
+    pub(crate) bundles: &'a Bundles,
     dir: PathBuf,
 }
 
@@ -90,9 +90,13 @@ impl<'a> Subject<'a> {
     pub(crate) fn measure(&self, case: Case) -> Result<Cost> {
         self.runner.check_interrupt()?;
         self.runner.forget_ended();
+        self.in_fresh_directory(|| self.sample(case))
+    }
+
+    /// Does something with the state directory, log and images below a directory that is new, and gone afterwards.
+    pub(crate) fn in_fresh_directory<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         fs::create_dir(&self.dir).with_context(|| format!("{}", self.dir.display()))?;
-        let outcome = self.sample(case);
-        let outcome = outcome.with_context(|| self.last_words());
+        let outcome = work().with_context(|| self.last_words());
         fs::remove_dir_all(&self.dir).with_context(|| format!("{}", self.dir.display()))?;
         std::thread::sleep(SETTLE);
         outcome
@@ -200,7 +204,7 @@ impl<'a> Subject<'a> {
     }
 
     /// One command of the runtime.
-    fn command(&self, args: &[&str]) -> Result<Cost> {
+    pub(crate) fn command(&self, args: &[&str]) -> Result<Cost> {
         let (root, log) = (self.dir.join("state"), self.dir.join("log"));
         let mut line = vec![text(&self.runtime.path)?, "--root", text(&root)?, "--log", text(&log)?];
         line.extend(args);
@@ -260,6 +264,6 @@ fn size_of_files(dir: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-fn text(path: &Path) -> Result<&str> {
+pub(crate) fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }

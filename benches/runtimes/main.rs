@@ -6,6 +6,7 @@
 mod args;
 mod bundle;
 mod cases;
+mod crowd;
 mod facts;
 mod hog;
 mod report;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, ensure};
 use args::Args;
 use bundle::Bundles;
 use cases::{Case, Subject};
+use crowd::Crowd;
 use report::Measured;
 use runner::{Cost, Runner};
 use runtime::Programs;
@@ -67,11 +69,11 @@ fn in_view(args: &Args) -> Result<()> {
     let outcome =
         Bench { args, programs: &programs, runner: &runner, bundles: &bundles, workdir: &workdir }.run();
     let swept = runner.kill_leftovers().and_then(|()| view::remove_cgroups());
-    let (measured, floor) = outcome?;
+    let (measured, crowds, floor) = outcome?;
     swept?;
 
     let facts = facts::list(&programs, cgroups, &load, &floor);
-    let figures = format!("{}{facts}", report::table(&measured));
+    let figures = format!("{}{crowds}{facts}", report::table(&measured));
     println!("{figures}");
     ensure!(measured.iter().all(|it| it.has("rt")), "rt could not do every case");
     if args.write { report::write_page(&figures) } else { Ok(()) }
@@ -88,13 +90,24 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Every case, and the cost of a program that does nothing.
-    fn run(&self) -> Result<(Vec<Measured>, Cost)> {
+    /// Every case, the lines about many at once, and the cost of a program that does nothing.
+    fn run(&self) -> Result<(Vec<Measured>, String, Cost)> {
         let nothing = [&*self.programs.busybox.to_string_lossy(), "true"];
         self.runner.run(&nothing).context("busybox true")?;
         let floor = self.runner.run(&nothing)?;
         let measured = self.args.cases.iter().map(|case| self.measure(*case)).collect::<Result<_>>()?;
-        Ok((measured, floor))
+        let crowds = if self.args.crowd { self.crowds()? } else { String::new() };
+        Ok((measured, crowds, floor))
+    }
+
+    /// Many containers at once, for each runtime that can be used at all.
+    fn crowds(&self) -> Result<String> {
+        let (subjects, _) = self.able(Case::Run)?;
+        let line = |subject: &Subject<'_>| {
+            eprintln!("{} ({}) ...", crowd::TITLE, subject.runtime.name);
+            Ok(Crowd::of(subject)?.line(subject.runtime.name))
+        };
+        subjects.iter().map(line).collect()
     }
 
     /// One case: warm-ups, then rounds in which every runtime has its turn, each round starting with another one.

@@ -12,6 +12,10 @@ use cli::Cli;
 use exit::Exit;
 
 fn main() {
+    // Before the arguments are understood, which costs more than this and would be done twice. A failure is told by the command.
+    if std::env::args_os().any(|word| commands::ENTERING.iter().any(|name| word == *name)) {
+        let _ = sys::sealed::enter();
+    }
     sys::signal::default_child_signal();
     let exit = match args::parse(std::env::args_os()) {
         Ok(cli) => run(cli),

@@ -33,7 +33,7 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn of(entry: &Entry, record: &Record, config: Option<&Config>, status: Status) -> Self {
+    pub(crate) fn of(entry: &Entry, record: &Record, status: Status, names: &mut UserNames) -> Self {
         Self {
             oci_version: spec::OCI_VERSION,
             id: entry.id.to_string(),
@@ -42,14 +42,25 @@ impl State {
             bundle: record.bundle.clone(),
             rootfs: record.rootfs.clone(),
             created: record.created.clone(),
-            annotations: annotations(config),
-            owner: user_name(record.owner),
+            annotations: record.annotations.clone(),
+            owner: names.of(record.owner).to_owned(),
         }
     }
 }
 
-fn annotations(config: Option<&Config>) -> BTreeMap<String, String> {
-    config.and_then(|c| c.oci.annotations().clone()).unwrap_or_default().into_iter().collect()
+/// The annotations of a config.json.
+pub(crate) fn annotations(config: &Config) -> BTreeMap<String, String> {
+    config.oci.annotations().clone().unwrap_or_default().into_iter().collect()
+}
+
+/// The names of users, each looked up once.
+#[derive(Debug, Default)]
+pub(crate) struct UserNames(BTreeMap<u32, String>);
+
+impl UserNames {
+    fn of(&mut self, uid: u32) -> &str {
+        self.0.entry(uid).or_insert_with(|| user_name(uid))
+    }
 }
 
 fn user_name(uid: u32) -> String {
@@ -82,7 +93,7 @@ impl HookState {
             status: "creating",
             pid: 0,
             bundle: bundle.to_owned(),
-            annotations: annotations(Some(config)),
+            annotations: annotations(config),
         }
     }
 

@@ -24,6 +24,9 @@ use crate::exit::Exit;
 use ::spec::Id;
 use clap::CommandFactory;
 
+/// The commands that let a process of ours enter a container. Each goes on from a sealed place before it does ([`context::seal`]).
+pub(crate) const ENTERING: [&str; 3] = ["create", "run", "exec"];
+
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     if cli.global.version {

@@ -1,6 +1,8 @@
 //! What /proc tells of a process.
 
 use crate::error::{Error, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// The parts of `/proc/PID/stat` that say whether a process is still the one that was started (proc_pid_stat(5)).
@@ -24,13 +26,19 @@ impl Stat {
 /// Reads a process' [`Stat`]; None when there is no such process.
 pub fn stat(pid: Pid) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    match std::fs::read(&path) {
-        Ok(bytes) => parse(&bytes).map(Some).ok_or_else(|| Error::new("parse", path, libc::EINVAL)),
+    let mut buffer = [0; STAT_SIZE];
+    let read = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|file| rustix::io::read(&file, &mut buffer));
+    match read {
+        Ok(size) => parse(&buffer[..size]).map(Some).ok_or_else(|| Error::new("parse", path, libc::EINVAL)),
         // ESRCH: it ended between the open and the read.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
-        Err(e) => Err(Error::new("read", format!("{path:?}"), e.raw_os_error().unwrap_or(libc::EIO))),
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+        Err(e) => Err(Error::new("read", format!("{path:?}"), e.raw_os_error())),
     }
 }
+
+/// More than 52 numbers and a command of 15 bytes take. The kernel hands all of it over in one read.
+const STAT_SIZE: usize = 2048;
 
 fn parse(bytes: &[u8]) -> Option<Stat> {
     // The second field is the command in parentheses, which may itself hold spaces and parentheses: count from the last one.

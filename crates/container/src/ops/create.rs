@@ -147,6 +147,7 @@ impl Unfinished {
             rootfs: bundle.rootfs.clone(),
             created: now(),
             owner: rustix::process::getuid().as_raw(),
+            annotations: crate::state::annotations(&bundle.config),
             cgroup,
             init: None,
             pending: Some(Pending::Creation),

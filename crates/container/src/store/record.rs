@@ -1,6 +1,7 @@
 //! What is written down of a container.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The version of the format below. A reader refuses a later one and knows every earlier one.
@@ -24,6 +25,9 @@ pub(crate) struct Record {
     pub created: String,
     /// The user id that made it.
     pub owner: u32,
+    /// The annotations of its config.json, which `state` and `list` print.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// Its cgroup's directories.
     pub cgroup: cgroup::Cgroup,
     /// Its init process; none until it is made.
@@ -64,6 +68,7 @@ impl Record {
             rootfs: "/bundle/rootfs".into(),
             created: "2026-01-02T03:04:05Z".into(),
             owner: 0,
+            annotations: BTreeMap::new(),
             cgroup: serde_json::from_str("{}").expect("an empty map"),
             init: None,
             pending: Some(Pending::Creation),
