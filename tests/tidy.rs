@@ -13,10 +13,11 @@ use serde_json::Value;
 /// Which crates of the house a crate may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("rt", &["container", "spec", "sys"]),
-    ("container", &["cgroup", "criu", "rootfs", "spec", "sys"]),
+    ("container", &["cgroup", "criu", "rootfs", "seccomp", "spec", "sys"]),
     ("criu", &["sys"]),
     ("cgroup", &["spec", "sys"]),
     ("rootfs", &["spec", "sys"]),
+    ("seccomp", &["spec", "sys"]),
     ("spec", &[]),
     ("sys", &[]),
     ("testkit", &[]),
@@ -28,6 +29,7 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("clap", "rt"),
     ("oci-spec", "spec"),
     ("libc", "sys"),
+    ("libseccomp", "seccomp"),
     ("prost", "criu"),
     ("prost-build", "criu"),
 ];

@@ -70,6 +70,9 @@ pub enum Error {
     /// The cgroup.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    /// The seccomp profile.
+    #[error(transparent)]
+    Seccomp(#[from] seccomp::Error),
     /// CRIU.
     #[error(transparent)]
     Criu(#[from] criu::Error),

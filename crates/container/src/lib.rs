@@ -7,6 +7,7 @@
 pub mod checkpoint;
 mod console;
 mod error;
+mod filter;
 mod hooks;
 mod init;
 mod launch;
@@ -24,6 +25,7 @@ pub use status::Status;
 pub use store::Store;
 
 pub use criu::CgroupMode;
+pub use seccomp::Features as SeccompFeatures;
 pub use sys::process::Exit;
 
 use std::ffi::OsStr;
@@ -46,4 +48,9 @@ pub fn cgroup2_only() -> Result<bool> {
 /// The mount options that this runtime knows by name; others are left to the file system.
 pub fn mount_options() -> Vec<&'static str> {
     rootfs::MountOptions::known()
+}
+
+/// What a seccomp profile may ask for on this machine; None where the kernel has no seccomp.
+pub fn seccomp_features() -> Option<SeccompFeatures> {
+    seccomp::features(&std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default())
 }

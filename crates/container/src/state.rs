@@ -97,8 +97,14 @@ impl HookState {
         }
     }
 
-    /// The JSON for a hook. `pid` is init's id as the hook sees it; 0 when there is none any more.
+    /// The same container a moment later, or seen from another pid namespace. `pid` is init's id as the reader sees it; 0 when
+    /// there is none any more.
+    pub(crate) fn at(&self, status: &'static str, pid: i32) -> Self {
+        Self { status, pid, ..self.clone() }
+    }
+
+    /// The JSON for a hook.
     pub(crate) fn json(&self, status: &'static str, pid: i32) -> Vec<u8> {
-        serde_json::to_vec(&Self { status, pid, ..self.clone() }).unwrap_or_default()
+        serde_json::to_vec(&self.at(status, pid)).unwrap_or_default()
     }
 }

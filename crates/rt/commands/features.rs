@@ -24,7 +24,7 @@ fn document() -> Value {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": ::spec::capability_names().collect::<Vec<_>>(),
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
-            "seccomp": {"enabled": false},
+            "seccomp": seccomp(),
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
@@ -37,4 +37,18 @@ fn document() -> Value {
         },
         "potentiallyUnsafeConfigAnnotations": ["org.criu.config"]
     })
+}
+
+fn seccomp() -> Value {
+    match container::seccomp_features() {
+        None => json!({"enabled": false}),
+        Some(features) => json!({
+            "enabled": true,
+            "actions": features.actions,
+            "operators": features.operators,
+            "archs": features.architectures,
+            "knownFlags": features.known_flags,
+            "supportedFlags": features.supported_flags
+        }),
+    }
 }

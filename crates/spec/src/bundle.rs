@@ -1,6 +1,6 @@
 //! Loading a bundle's config.json.
 
-use crate::{Error, Namespaces, Process, Result, oci, validate};
+use crate::{Error, Namespaces, Process, Result, Seccomp, oci, validate};
 use std::path::{Path, PathBuf};
 
 /// A config.json that passed the checks, with the bytes it was read from.
@@ -49,6 +49,11 @@ impl Config {
     /// The `linux` object, if there is one.
     pub fn linux(&self) -> Option<&oci::Linux> {
         self.oci.linux().as_ref()
+    }
+
+    /// The seccomp profile, if there is one.
+    pub fn seccomp(&self) -> Result<Option<Seccomp<'_>>> {
+        self.linux().and_then(|linux| linux.seccomp().as_ref()).map(Seccomp::of).transpose()
     }
 
     /// The annotations, if there are any.

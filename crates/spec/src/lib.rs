@@ -1,7 +1,7 @@
 //! config.json, loaded and checked: pure, but for reading the bundle's file.
 //!
 //! [`oci_spec`]'s types are handed on as they are ([`oci`]); a type of our own stands only where a check or a resolved value
-//! makes it differ: [`Process`], [`Namespaces`], [`Id`].
+//! makes it differ: [`Process`], [`Namespaces`], [`Seccomp`], [`Id`].
 
 mod bundle;
 mod capability;
@@ -10,6 +10,7 @@ mod hooks;
 mod id;
 mod namespaces;
 mod process;
+mod seccomp;
 mod validate;
 
 pub use bundle::{Bundle, Config};
@@ -20,6 +21,7 @@ pub use id::Id;
 pub use namespaces::{Namespace, Namespaces};
 pub use oci_spec::runtime as oci;
 pub use process::{Process, Rlimit, User};
+pub use seccomp::{Seccomp, SeccompAction, SeccompCondition, SeccompFlags, SeccompListener, SeccompRule};
 
 /// The lowest runtime-spec version whose bundles run here.
 pub const OCI_VERSION_MIN: &str = "1.0.0";

@@ -1,7 +1,7 @@
 //! What must hold of a config.json before anything is made from it.
 
 use crate::oci::{LinuxNamespaceType as Ns, Spec};
-use crate::{Error, HookKind, Namespaces, Process, Result, hooks};
+use crate::{Error, HookKind, Namespaces, Process, Result, Seccomp, hooks};
 
 /// Checks a document as a whole. Each error names the JSON path.
 pub(crate) fn check(spec: &Spec) -> Result<()> {
@@ -72,9 +72,9 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
         }
     }
     sysctl(spec, namespaces)?;
+    linux.seccomp().as_ref().map(Seccomp::of).transpose()?;
     // Refused rather than ignored: a container must not run with less than its author asked for.
     for (path, given) in [
-        ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.personality", linux.personality().is_some()),

@@ -13,6 +13,7 @@ pub mod proc;
 pub mod process;
 pub mod rusage;
 pub mod sealed;
+pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
 pub mod spawn;

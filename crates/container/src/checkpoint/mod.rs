@@ -125,8 +125,9 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
             status: state,
         });
     };
-    let session = criu::Launch::new(request.criu.clone()).start()?;
     let config = entry.config()?;
+    refuse_listener(&config)?;
+    let session = criu::Launch::new(request.criu.clone()).start()?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
     let plan = crate::tree::plan(&entry, &record, &config)?;
     let namespaces = config.namespaces()?;
@@ -156,6 +157,18 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
         total_us: micros(started.elapsed()),
         criu: outcome.stats.map(counted),
     })
+}
+
+/// CRIU dumps filters, but not who listens to one: the restored calls would fail with ENOSYS.
+fn refuse_listener(config: &Config) -> Result<()> {
+    match config.seccomp()?.and_then(|profile| profile.listener) {
+        None => Ok(()),
+        Some(_) => Err(Error::Request(
+            "container cannot be checkpointed: CRIU cannot keep the listener of its seccomp filter \
+             (linux.seccomp: SCMP_ACT_NOTIFY)"
+                .into(),
+        )),
+    }
 }
 
 /// Who the container's root is on the host, where it has its own user namespace.

@@ -46,17 +46,31 @@ fn resource(kind: Kind) -> Resource {
     }
 }
 
-/// Becomes the user, and keeps exactly the given capabilities.
+/// Capabilities that are to be given up later; what stays was computed before, so that one system call does it.
+#[derive(Debug)]
+#[must_use = "nobody else gives them up"]
+pub(crate) struct Surplus {
+    stays: KernelSets,
+}
+
+impl Surplus {
+    /// Keeps what was asked for and nothing else.
+    pub(crate) fn give_up(self) -> rustix::io::Result<()> {
+        rustix::thread::set_capabilities(None, self.stays)
+    }
+}
+
+/// Becomes the user, and keeps exactly the given capabilities; and for the time being `longer`, if the process has it.
 ///
 /// The bounding set goes first, while CAP_SETPCAP is still there; keepcaps carries the permitted set over the change of uid
 /// (prctl(2) PR_SET_KEEPCAPS); the rest is set last, since the change of uid clears the effective set.
-pub(crate) fn become_user(process: &Process) -> Result<()> {
+pub(crate) fn become_user(process: &Process, longer: CapabilitySet) -> Result<Option<Surplus>> {
     let caps = process.capabilities.unwrap_or_default();
     drop_bounding(caps.bounding)?;
     rustix::thread::set_keep_capabilities(true).during("prctl(PR_SET_KEEPCAPS)")?;
     user(&process.user)?;
     rustix::thread::set_keep_capabilities(false).during("prctl(PR_SET_KEEPCAPS)")?;
-    capabilities(&caps)
+    capabilities(&caps, longer)
 }
 
 fn drop_bounding(keep: u64) -> Result<()> {
@@ -96,7 +110,7 @@ fn user(user: &User) -> Result<()> {
         .map_err(|e| Failure::new(format!("setuid({}): {}", user.uid, text(e))))
 }
 
-fn capabilities(caps: &CapabilitySets) -> Result<()> {
+fn capabilities(caps: &CapabilitySets, longer: CapabilitySet) -> Result<Option<Surplus>> {
     let current = rustix::thread::capabilities(None).during("capget")?;
     let wanted = KernelSets {
         // What this process does not have it cannot give; runc leaves it out too, without a word.
@@ -107,7 +121,10 @@ fn capabilities(caps: &CapabilitySets) -> Result<()> {
         inheritable: CapabilitySet::from_bits_retain(caps.inheritable)
             & (current.permitted | current.inheritable),
     };
-    rustix::thread::set_capabilities(None, wanted).during("capset")?;
+    let longer = longer & current.permitted;
+    let now =
+        KernelSets { permitted: wanted.permitted | longer, effective: wanted.effective | longer, ..wanted };
+    rustix::thread::set_capabilities(None, now).during("capset")?;
     let _ = rustix::thread::clear_ambient_capability_set();
     for bit in 0..64 {
         if caps.ambient & 1 << bit != 0 {
@@ -116,7 +133,7 @@ fn capabilities(caps: &CapabilitySets) -> Result<()> {
             let _ = rustix::thread::configure_capability_in_ambient_set(one, true);
         }
     }
-    Ok(())
+    Ok((now != wanted).then_some(Surplus { stays: wanted }))
 }
 
 /// Hands stdio to the user, who could not open `/dev/stdout` otherwise; what is no file of ours is left alone.

@@ -12,12 +12,15 @@ pub(crate) mod program;
 pub(crate) use identity::{become_root, write_sysctl};
 
 use crate::console::Pty;
+use crate::filter::{Filter, LastSteps};
 use crate::hooks;
 use crate::launch::flag;
 use crate::launch::wire::{self, Report};
+use confine::Surplus;
 use failure::{During, Failure, Result};
 use program::Program;
 use rustix::process::Signal;
+use rustix::thread::CapabilitySet;
 use spec::{Config, HookKind, Process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,6 +66,8 @@ pub(crate) struct Init<'a> {
     /// How many descriptors from 3 on the program inherits.
     pub(crate) preserve_fds: u32,
     pub(crate) no_pivot: bool,
+    /// The seccomp filter.
+    pub(crate) filter: Option<&'a Filter<'a>>,
     /// The state that hooks read, with this process' id still missing.
     pub(crate) hook_state: crate::state::HookState,
 }
@@ -72,7 +77,7 @@ impl Init<'_> {
     pub(crate) fn run(self, wire: &OwnedFd) -> ! {
         let failure = match self.prepare(wire) {
             Err(failure) => failure,
-            Ok(program) => match self.start(wire, &program) {
+            Ok(mut ready) => match self.start(wire, &mut ready) {
                 Ok(()) | Err(None) => sys::process::exit_now(1),
                 Err(Some(failure)) => failure,
             },
@@ -81,7 +86,7 @@ impl Init<'_> {
     }
 
     /// Everything that can be done before the start.
-    fn prepare(&self, wire: &OwnedFd) -> Result<Program> {
+    fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>> {
         guard()?;
         self.cgroup.enter().during("enter the container's cgroup")?;
         if self.new.contains(Namespaces::USER) {
@@ -100,11 +105,7 @@ impl Init<'_> {
         self.hooks(wire)?;
         self.enter(rootfs)?;
         confine::rlimits(&self.process.rlimits)?;
-        take_on(self.process, self.preserve_fds)?;
-        let program = Program::find(self.process)?;
-        rustix::process::set_parent_process_death_signal(None).during("prctl(PR_SET_PDEATHSIG)")?;
-        wire::report(wire, &Report::Ready);
-        Ok(program)
+        make_ready(self.process, self.preserve_fds, self.filter, wire)
     }
 
     /// The hooks that want the container's mounts and the host's: the runtime's own, run by the parent, then createContainer.
@@ -134,7 +135,7 @@ impl Init<'_> {
     }
 
     /// Waits for the start and becomes the user's program. `Err(None)`: nobody is there any more to start it.
-    fn start(&self, wire: &OwnedFd, program: &Program) -> std::result::Result<(), Option<Failure>> {
+    fn start(&self, wire: &OwnedFd, ready: &mut Ready<'_>) -> std::result::Result<(), Option<Failure>> {
         let connection = match &self.start {
             StartSignal::Parent => {
                 if !wire::await_go(wire).unwrap_or(false) {
@@ -148,18 +149,19 @@ impl Init<'_> {
                     .map_err(Some)?,
             ),
         };
-        let failure = match hooks::run(
-            self.config,
-            HookKind::StartContainer,
-            &self.hook_state.json("created", own_pid()),
-        ) {
-            Ok(()) => program.exec(),
-            Err(e) => Failure::new(e.to_string()),
-        };
+        let failure = ready.become_program(|| self.start_hooks());
         match connection {
             None => Err(Some(failure)),
             Some(connection) => fail(&connection, failure),
         }
+    }
+
+    fn start_hooks(&self) -> Result<()> {
+        if !hooks::any(self.config, &[HookKind::StartContainer]) {
+            return Ok(());
+        }
+        hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", own_pid()))
+            .map_err(|e| Failure::new(e.to_string()))
     }
 }
 
@@ -198,15 +200,51 @@ pub(crate) fn wait_go(wire: &OwnedFd) -> Result<()> {
     }
 }
 
-/// What init and exec have in common, last: the process' place, ids and rights.
-pub(crate) fn take_on(process: &Process, preserve_fds: u32) -> Result<()> {
+/// A process that has only its start to wait for.
+#[derive(Debug)]
+pub(crate) struct Ready<'a> {
+    program: Program,
+    last_steps: LastSteps<'a>,
+}
+
+impl Ready<'_> {
+    /// Takes the last steps, runs `hooks` and becomes the program; returns only when something fails.
+    pub(crate) fn become_program(&mut self, hooks: impl FnOnce() -> Result<()>) -> Failure {
+        match self.last_steps.take().and_then(|()| hooks()) {
+            Ok(()) => self.program.exec(),
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// What init and exec have in common, last: the process' place, ids and rights, and the word that it is ready.
+pub(crate) fn make_ready<'a>(
+    process: &Process,
+    preserve_fds: u32,
+    filter: Option<&'a Filter<'a>>,
+    wire: &OwnedFd,
+) -> Result<Ready<'a>> {
+    // Loading the filter takes it, or no_new_privs.
+    let admin = filter.is_some() && !process.no_new_privileges;
+    let longer = if admin { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
+    let surplus = take_on(process, preserve_fds, longer)?;
+    let program = Program::find(process)?;
+    rustix::process::set_parent_process_death_signal(None).during("prctl(PR_SET_PDEATHSIG)")?;
+    let mut last_steps = LastSteps::new(filter, surplus);
+    last_steps.take_with_parent(wire)?;
+    wire::report(wire, &Report::Ready);
+    Ok(Ready { program, last_steps })
+}
+
+/// The process' place, ids and rights; with some capabilities for longer.
+fn take_on(process: &Process, preserve_fds: u32, longer: CapabilitySet) -> Result<Option<Surplus>> {
     confine::own_stdio(process.user.uid);
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).during("prctl(PR_SET_NO_NEW_PRIVS)")?;
     }
     // Once as root, who may enter any directory of the container, and once more as the user, who may enter his own only.
     let as_root = rustix::process::chdir(&process.cwd);
-    confine::become_user(process)?;
+    let surplus = confine::become_user(process, longer)?;
     if as_root.is_err() {
         rustix::process::chdir(&process.cwd).map_err(|e| {
             Failure::new(format!(
@@ -218,5 +256,6 @@ pub(crate) fn take_on(process: &Process, preserve_fds: u32) -> Result<()> {
     }
     identity::verify_cwd()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.user.umask.unwrap_or(0o022)));
-    sys::process::close_on_exec_from(3 + preserve_fds).during("mark descriptors close-on-exec")
+    sys::process::close_on_exec_from(3 + preserve_fds).during("mark descriptors close-on-exec")?;
+    Ok(surplus)
 }

@@ -4,6 +4,7 @@ pub(crate) mod wire;
 
 use crate::console;
 use crate::error::{Error, Result, Step};
+use crate::filter::{self, Filter};
 use crate::hooks;
 use crate::init::{Init, Joined, StartSignal};
 use crate::state::HookState;
@@ -73,6 +74,7 @@ pub(crate) fn launch(
     let namespaces = bundle.config.namespaces()?;
     let all_new = namespaces.new.iter().fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
     let hook_state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
+    let filter = Filter::of(&bundle.config, entry.path.parent())?;
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     let (console, master_side) = console_ends(&options.terminal)?;
     let clone_dir = record.cgroup.clone_fd()?;
@@ -89,6 +91,7 @@ pub(crate) fn launch(
         keyring: options.new_keyring.then(|| CString::new(format!("_ses.{}", entry.id)).unwrap_or_default()),
         preserve_fds: options.preserve_fds,
         no_pivot: options.no_pivot,
+        filter: filter.as_ref(),
         hook_state: hook_state.clone(),
     };
     let (ours, theirs) = sys::seqpacket::pair()?;
@@ -107,12 +110,14 @@ pub(crate) fn launch(
     record.init = Some(identify(&child)?);
     entry.save(record)?;
     supervise(&ours, &child, bundle, all_new, &hook_state)?;
+    let state = || hook_state.at("creating", child.pid.as_raw_pid());
+    filter::expect_ready(&ours, &child, filter.as_ref(), state)?;
     let master = master_side.map(console::receive).transpose()?;
     killed_on_error.forgive();
     Ok(Launched { child, wire: ours, master })
 }
 
-/// The parent's half of the exchange in [`wire`].
+/// The parent's half of the exchange in [`wire`], until only the process' own confinement is left.
 fn supervise(
     wire: &OwnedFd,
     child: &Child,
@@ -132,7 +137,7 @@ fn supervise(
         hooks::run(config, HookKind::CreateRuntime, &state)?;
         wire::go(wire)?;
     }
-    wire::expect(wire, &Report::Ready)
+    Ok(())
 }
 
 /// The bit of a kind of namespace: the spec library's numbers are the kernel's.

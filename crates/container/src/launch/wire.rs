@@ -11,23 +11,35 @@
 //!   prestart, createRuntime hooks
 //!                      -- Go -->               createContainer hooks
 //!                                              pivot, terminal, credentials ...
+//!                      <-- Listener --         (only with SCMP_ACT_NOTIFY) the filter holds; this is its listener
+//!   takes the listener, hands it over
+//!                      -- Go -->
 //!                      <-- Ready --            nothing is left but to start
 //!   record, pid-file
 //!                      -- Go -->               (run; a created container waits on start.sock instead)
 //!                      <-- end of stream --    execve closed the socket: the user's program runs
 //! ```
 //!
+//! What init does from the listener on, its filter may deny. So all that it says is written by write(2) and read by read(2), the two
+//! calls that a profile cannot do without.
+//!
 //! At any point init may say `Failed` instead, and ends; or the parent may end, which init sees as the end of the stream.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
+use sys::Context;
 
 /// What init tells its parent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
     /// The namespaces and mounts exist; hooks may look at them.
     Namespaces,
+    /// The seccomp filter holds.
+    Listener {
+        /// The number of its listener among the descriptors of init.
+        fd: i32,
+    },
     /// All is done but the start.
     Ready,
     /// A step failed.
@@ -42,7 +54,7 @@ pub(crate) enum Report {
 /// Sends a report. The receiver may be gone: whoever needs it to be there learns from [`await_go`].
 pub(crate) fn report(socket: impl AsFd, report: &Report) {
     if let Ok(json) = serde_json::to_vec(report) {
-        let _ = sys::seqpacket::send(socket, &json, &[]);
+        while rustix::io::write(&socket, &json) == Err(rustix::io::Errno::INTR) {}
     }
 }
 
@@ -61,7 +73,12 @@ fn libc_epipe() -> i32 {
 
 /// Waits until the parent says to go on; false when the parent has ended.
 pub(crate) fn await_go(socket: impl AsFd) -> sys::Result<bool> {
-    Ok(sys::seqpacket::receive(socket)?.is_some())
+    loop {
+        match rustix::io::read(&socket, &mut [0_u8; 8]) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.call("read", || "the wire".into())? > 0),
+        }
+    }
 }
 
 /// The next report; None at the end of the stream.

@@ -1,10 +1,9 @@
 //! The new process' side of an `exec`.
 
 use crate::console::Pty;
+use crate::filter::Filter;
 use crate::init::failure::{During, Failure};
-use crate::init::{self, confine, program::Program};
-use crate::launch::wire::{self, Report};
-use rustix::process::Signal;
+use crate::init::{self, Ready, confine};
 use spec::Process;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use sys::process::Namespaces;
@@ -17,24 +16,22 @@ pub(super) struct ChildSide<'a> {
     pub(super) process: &'a Process,
     pub(super) console: Option<OwnedFd>,
     pub(super) preserve_fds: u32,
+    pub(super) filter: Option<&'a Filter<'a>>,
 }
 
 impl ChildSide<'_> {
     pub(super) fn run(&self, wire: &OwnedFd) -> ! {
-        let failure = match self.prepare() {
+        let failure = match self.prepare(wire) {
             Err(failure) => failure,
-            Ok(program) => {
-                wire::report(wire, &Report::Ready);
-                match init::wait_go(wire) {
-                    Ok(()) => program.exec(),
-                    Err(failure) => failure,
-                }
-            }
+            Ok(mut ready) => match init::wait_go(wire) {
+                Ok(()) => ready.become_program(|| Ok(())),
+                Err(failure) => failure,
+            },
         };
         init::fail(wire, failure)
     }
 
-    fn prepare(&self) -> Result<Program, Failure> {
+    fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
         init::guard()?;
         self.entry.enter().during("enter the container's cgroup")?;
         set_oom_score_adj(self.process)?;
@@ -50,10 +47,7 @@ impl ChildSide<'_> {
             rootfs::reopen_null().during("reopen /dev/null")?;
         }
         confine::rlimits(&self.process.rlimits)?;
-        init::take_on(self.process, self.preserve_fds)?;
-        let program = Program::find(self.process)?;
-        rustix::process::set_parent_process_death_signal(None::<Signal>).during("prctl(PR_SET_PDEATHSIG)")?;
-        Ok(program)
+        init::make_ready(self.process, self.preserve_fds, self.filter, wire)
     }
 }
 

@@ -6,8 +6,10 @@ mod child;
 use super::{init_pidfd, status, terminal, write_pid_file};
 use crate::console;
 use crate::error::{Error, Result};
-use crate::launch::wire::{self, Report};
+use crate::filter::{self, Filter};
+use crate::launch::wire;
 use crate::launch::{KillOnDrop, console_ends, flag};
+use crate::state::HookState;
 use crate::status::Status;
 use crate::store::{Entry, Init, Record, Store};
 use adoption::{GoBetween, Owner};
@@ -73,10 +75,12 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     // Orphans of an exec belong to the container's init, so there is nothing to adopt here.
     let signals = if request.detach { None } else { Some(super::foreground::prepare(true)?) };
     let owner = if request.detach && request.pid_file.is_none() { Owner::Init } else { Owner::Caller };
-    let Started { child, wire, go_between } =
-        start(&record, &config, init, owner, &process, console, request.preserve_fds)?;
+    let filter = Filter::of(&config, Some(store.root()))?;
+    let new = New { process: &process, console, preserve_fds: request.preserve_fds, filter: filter.as_ref() };
+    let Started { child, wire, go_between } = start(&record, &config, init, owner, new)?;
     let killed_on_error = KillOnDrop(Some(&child));
-    wire::expect(&wire, &Report::Ready)?;
+    let state = || HookState::new(&entry.id, &record.bundle, &config).at("running", init.pid);
+    filter::expect_ready(&wire, &child, filter.as_ref(), state)?;
     drop(go_between);
     if let Some(path) = &request.pid_file {
         write_pid_file(path, child.pid.as_raw_pid())?;
@@ -143,16 +147,16 @@ struct Started {
     go_between: Option<GoBetween>,
 }
 
-/// Forks the process into the container's pid namespace and cgroup; it reports on the wire, and waits.
-fn start(
-    record: &Record,
-    config: &Config,
-    init: Init,
-    owner: Owner,
-    process: &Process,
+/// What the new process is made of.
+struct New<'a> {
+    process: &'a Process,
     console: Option<OwnedFd>,
     preserve_fds: u32,
-) -> Result<Started> {
+    filter: Option<&'a Filter<'a>>,
+}
+
+/// Forks the process into the container's pid namespace and cgroup; it reports on the wire, and waits.
+fn start(record: &Record, config: &Config, init: Init, owner: Owner, new: New<'_>) -> Result<Started> {
     let Some(pidfd) = init_pidfd(init)? else {
         return Err(Error::Request("container not running: its init process has ended".into()));
     };
@@ -165,9 +169,10 @@ fn start(
         entry: record.cgroup.entry(clone_dir.is_some())?,
         pidfd: pidfd.as_fd(),
         namespaces: all.without(Namespaces::PID),
-        process,
-        console,
-        preserve_fds,
+        process: new.process,
+        console: new.console,
+        preserve_fds: new.preserve_fds,
+        filter: new.filter,
     };
     let fork = || match sys::process::fork(Namespaces::default(), clone_dir.as_ref().map(AsFd::as_fd))? {
         Forked::Parent(child) => Ok(child),
