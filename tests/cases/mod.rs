@@ -22,6 +22,8 @@ mod pause;
 mod ps;
 mod restore;
 mod run;
+mod seccomp;
+mod seccomp_listener;
 mod spec;
 mod start;
 mod state;
@@ -50,6 +52,8 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("ps", ps::cases())
         .module("restore", restore::cases())
         .module("run", run::cases())
+        .module("seccomp", seccomp::cases())
+        .module("seccomp_listener", seccomp_listener::cases())
         .module("spec", spec::cases())
         .module("start", start::cases())
         .module("state", state::cases())

@@ -34,7 +34,11 @@ impl Leftovers {
             processes: processes(tag),
             cgroups,
             mounts: mounts(tag),
-            files: clean.iter().flat_map(|directory| entries(directory)).collect(),
+            files: clean
+                .iter()
+                .flat_map(|directory| entries(directory))
+                .filter(|path| !stays(path))
+                .collect(),
         }
     }
 
@@ -89,6 +93,11 @@ impl std::fmt::Display for Leftovers {
         }
         Ok(())
     }
+}
+
+/// Compiled seccomp filters outlive the container that they were first made for.
+fn stays(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "@seccomp")
 }
 
 /// Living processes whose command line, environment or cgroup holds the tag.

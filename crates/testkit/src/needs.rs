@@ -33,6 +33,14 @@ pub fn runc() -> Result<(), String> {
     met(in_path("runc").is_some(), "runc in PATH")
 }
 
+/// A C compiler that can link a program without shared libraries.
+///
+/// # Errors
+/// See [`root`].
+pub fn c_compiler() -> Result<(), String> {
+    met(in_path("cc").is_some(), "a C compiler called cc (Debian: gcc, libc6-dev)")
+}
+
 /// A CRIU that works on this kernel, as `criu check` says.
 ///
 /// # Errors
