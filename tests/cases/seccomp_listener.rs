@@ -99,7 +99,7 @@ fn readable(fd: &OwnedFd) -> bool {
 }
 
 fn bundle(test: &Test, agent: &str) -> Fallible<BundleBuilder> {
-    let mut profile = allowing(json!([mkdir("SCMP_ACT_NOTIFY")]));
+    let mut profile = allowing(&[mkdir("SCMP_ACT_NOTIFY")]);
     profile["listenerPath"] = json!(agent);
     profile["listenerMetadata"] = json!("some words");
     Ok(test.bundle()?.set("/linux/seccomp", profile))

@@ -25,7 +25,7 @@ pub use status::Status;
 pub use store::Store;
 
 pub use criu::CgroupMode;
-pub use seccomp::Features as SeccompFeatures;
+pub use seccomp::{Features as SeccompFeatures, library_version as libseccomp_version};
 pub use sys::process::Exit;
 
 use std::ffi::OsStr;

@@ -31,6 +31,7 @@ fn document() -> Value {
             "mountExtensions": {"idmap": {"enabled": false}}
         },
         "annotations": {
+            "io.github.seccomp.libseccomp.version": container::libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "true",
             "dev.rt.version": env!("CARGO_PKG_VERSION"),
             "dev.rt.commit": env!("RT_COMMIT")

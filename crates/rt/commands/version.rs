@@ -9,6 +9,7 @@ pub(super) fn print() -> anyhow::Result<()> {
         format!("commit: {}", env!("RT_COMMIT")),
         format!("spec: {}", ::spec::OCI_VERSION),
         format!("criu schema: {}", container::CRIU_SCHEMA),
+        format!("libseccomp: {}", container::libseccomp_version()),
         format!("rustc: {}", env!("RT_RUSTC")),
     ];
     output::line(&lines.join("\n"))

@@ -65,9 +65,8 @@ impl Cache {
         let size = is_ours(&file).ok()?;
         let mut bytes = Vec::with_capacity(size);
         file.read_to_end(&mut bytes).ok()?;
-        let (text, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
-        let program = text.strip_prefix(key)?;
-        let whole = hash(text).to_ne_bytes() == checksum && !program.is_empty() && program.len() % 8 == 0;
+        let (program, checksum) = bytes.strip_prefix(key)?.split_last_chunk::<CHECKSUM>()?;
+        let whole = hash(program).to_ne_bytes() == *checksum && !program.is_empty() && program.len() % 8 == 0;
         whole.then(|| decode(program))
     }
 
@@ -78,8 +77,8 @@ impl Cache {
         }
         let directory = self.open()?;
         make_room(&directory)?;
-        let mut bytes = [key, &encode(program)].concat();
-        bytes.extend(hash(&bytes).to_ne_bytes());
+        let program = encode(program);
+        let bytes = [key, &program, &hash(&program).to_ne_bytes()].concat();
         let temporary = format!("{name}.{}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &temporary, flags, Mode::RUSR | Mode::WUSR)?;

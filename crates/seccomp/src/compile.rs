@@ -25,7 +25,7 @@ pub fn compile(profile: &Seccomp<'_>) -> Result<Vec<Instruction>> {
     let mut filter = ScmpFilterContext::new(action(profile.default_action)).map_err(default)?;
     for (i, arch) in profile.architectures.iter().enumerate() {
         let path = || format!("linux.seccomp.architectures[{i}]");
-        filter.add_arch(architecture(*arch, &path)?).map_err(|e| fail(path(), &e))?;
+        filter.add_arch(architecture(*arch, path)?).map_err(|e| fail(path(), &e))?;
     }
     if has_many_names(profile) {
         // Since libseccomp 2.5; without it the program is only slower.
