@@ -9,7 +9,7 @@ RT := $(TARGET_DIR)/release/rt
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit integration bench install criu clean
+.PHONY: help build demo test lint unit integration compat docs bench install criu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,17 +44,25 @@ lint: ## formatting, and clippy with warnings denied
 
 unit: ## all tests but the integration tests (one that needs root or CRIU says so and skips)
 	cargo build --workspace --locked --examples
-	cargo test --workspace --locked --lib --bins --test '[!i]*'
+	cargo test --workspace --locked --lib --bins --test '[!ic]*'
 
 integration: ## the integration tests (needs root; ARGS=checkpoint picks those with that in their name)
 	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test integration -- $(ARGS)
+
+compat: ## the same bundles and command lines on rt and on runc (needs root; ARGS=mounts picks by name)
+	cargo test --locked --test compat -- $(ARGS)
 
 bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it takes)
 	@scripts/setup bench
 	criu=$$(scripts/get-criu) && $(STATIC) RT_CRIU=$$criu cargo bench --locked --bench runtimes -- $(ARGS)
 
-install: build ## install rt into PREFIX/bin (default /usr/local; DESTDIR is honoured)
+docs: ## write what is made from the sources: man pages, completions, the text of all help, docs/compat-runc.md
+	RT_BLESS=1 cargo test --locked --bin rt --quiet manual
+	RT_BLESS=1 cargo test --locked --test compat --quiet -- docs::
+
+install: build ## install rt, its man pages and completions into PREFIX (default /usr/local; DESTDIR is honoured)
 	install -D -m 0755 $(RT) $(DESTDIR)$(PREFIX)/bin/rt
+	cd share && find . -type f -exec install -D -m 0644 '{}' '$(DESTDIR)$(PREFIX)/share/{}' ';'
 
 criu: ## print the path of a CRIU that works here, obtaining one if need be (needs root)
 	@scripts/get-criu

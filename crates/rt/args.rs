@@ -1,8 +1,8 @@
 //! From raw arguments to [`Cli`]: what clap does not do as the Go runtimes do.
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Global};
 use crate::exit::Exit;
-use crate::output;
+use crate::{logging, output};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -14,14 +14,14 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Refusal
     let args = normalized(&command, args.collect());
     let parsed =
         command.clone().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| Refusal { error })
+    parsed.map_err(|error| Refusal::of(error, command, &args))
 }
 
 /// Writes options as clap wants them: `-bundle x` as `--bundle=x`, `-no-pivot=false` as nothing.
 ///
 /// The Go runtimes take long options with one dash (containerd sends `-no-subreaper`), take whatever follows an option as its
-/// value, be it `-1`, and let a boolean be set to a value. Stops at the first word that is no option, since what follows it
-/// belongs to the container's program.
+/// value, be it `-1`, and let a boolean be set to a value. Options may follow the container's id, but for those commands where
+/// the rest belongs to the container's program, or to ps.
 fn normalized(root: &Command, args: Vec<OsString>) -> Vec<OsString> {
     let mut command = root;
     let mut rest = args.into_iter();
@@ -32,11 +32,20 @@ fn normalized(root: &Command, args: Vec<OsString>) -> Vec<OsString> {
             normal.extend(option(command, &arg, text, &mut rest));
             continue;
         }
-        let subcommand = command.find_subcommand(text);
-        normal.push(arg.clone());
-        match subcommand {
-            Some(found) => command = found,
-            None => break,
+        if let Some(found) = command.find_subcommand(if text == "h" { "help" } else { text }) {
+            normal.push(found.get_name().into());
+            command = found;
+            continue;
+        }
+        let takes_the_rest = command.get_positionals().any(Arg::is_trailing_var_arg_set);
+        if takes_the_rest && text != "--" {
+            // Options end here, so that what follows the id is the program's own, be it another `--`.
+            normal.push("--".into());
+        }
+        let ends = takes_the_rest || text == "--";
+        normal.push(arg);
+        if ends {
+            break;
         }
     }
     normal.extend(rest);
@@ -50,7 +59,7 @@ fn option(
     text: &str,
     rest: &mut impl Iterator<Item = OsString>,
 ) -> Option<OsString> {
-    let bare = text.trim_start_matches('-');
+    let bare = text.strip_prefix("--").or_else(|| text.strip_prefix('-')).unwrap_or(text);
     let (name, inline) = bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)));
     let is_it = |a: &&Arg| a.get_long() == Some(name) || a.get_short().is_some_and(|s| name.chars().eq([s]));
     let Some(found) = command.get_arguments().find(is_it) else { return Some(arg.to_owned()) };
@@ -73,10 +82,27 @@ fn option(
 #[derive(Debug)]
 pub(crate) struct Refusal {
     error: clap::Error,
+    /// How the command is to be used.
+    usage: String,
+    /// The options before the command, if nothing is wrong with them.
+    global: Option<Global>,
 }
 
 impl Refusal {
-    /// Prints help on stdout, or what is wrong with the usage on stderr.
+    fn of(error: clap::Error, mut root: Command, args: &[OsString]) -> Self {
+        let is_command = |arg: &&OsString| !arg.to_string_lossy().starts_with('-');
+        let named = args.iter().skip(1).find(is_command);
+        let global = args.iter().take_while(|arg| Some(*arg) != named);
+        let global = root.clone().try_get_matches_from(global);
+        let global = global.and_then(|matches| Cli::from_arg_matches(&matches)).ok().map(|cli| cli.global);
+        let usage = match named.and_then(|name| root.find_subcommand_mut(name)) {
+            Some(found) => found.render_usage(),
+            None => root.render_usage(),
+        };
+        Self { error, usage: usage.to_string(), global }
+    }
+
+    /// Prints help on stdout; or on stderr what is wrong, in the first line, and how it would be right.
     pub(crate) fn print(&self) -> Exit {
         match self.error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -86,7 +112,11 @@ impl Refusal {
                 }
             }
             _ => {
-                output::message(&self.line());
+                let line = self.line();
+                if let Some(log) = self.global.as_ref().and_then(|global| logging::start(global).ok()) {
+                    log.error(&line);
+                }
+                output::message(&format!("{line}\n\n{}", self.usage));
                 Exit::Failure
             }
         }
@@ -104,6 +134,10 @@ impl Refusal {
         let value = context(ContextKind::InvalidValue).unwrap_or_default();
         match self.error.kind() {
             ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
+            ErrorKind::TooManyValues => format!("invalid boolean value {value:?} for {flag}"),
+            ErrorKind::UnknownArgument if !flag.starts_with('-') => {
+                format!("unexpected argument {flag:?} (see `rt COMMAND --help`)")
+            }
             ErrorKind::UnknownArgument => format!("flag provided but not defined: {flag} (see `rt --help`)"),
             ErrorKind::InvalidSubcommand => {
                 format!(
@@ -147,13 +181,18 @@ mod tests {
             "rt --root=/r run --bundle=b --no-pivot id"
         );
         assert_eq!(rewritten("rt run -bundle=b -d id"), "rt run --bundle=b --detach id");
-        assert_eq!(rewritten("rt exec -cwd -tty id ls -cwd"), "rt exec --cwd=-tty id ls -cwd");
+        assert_eq!(rewritten("rt exec -cwd -tty id ls -cwd"), "rt exec --cwd=-tty -- id ls -cwd");
         assert_eq!(
             rewritten("rt run -no-pivot=false -d=true -no-new-keyring id"),
             "rt run --detach --no-new-keyring id"
         );
-        assert_eq!(rewritten("rt exec -u -1 id true"), "rt exec --user=-1 id true");
+        assert_eq!(rewritten("rt exec -u -1 id true"), "rt exec --user=-1 -- id true");
         assert_eq!(rewritten("rt restore -detach -no-subreaper id"), "rt restore --detach --no-subreaper id");
+        assert_eq!(rewritten("rt exec id -- ls"), "rt exec -- id -- ls");
+        assert_eq!(rewritten("rt exec -- id -- ls"), "rt exec -- id -- ls");
+        assert_eq!(rewritten("rt delete id -force"), "rt delete id --force");
+        assert_eq!(rewritten("rt h run"), "rt help run");
+        assert_eq!(rewritten("rt run ---bundle b"), "rt run ---bundle b");
     }
 
     #[test]
@@ -164,6 +203,8 @@ mod tests {
             "flag provided but not defined: --nonsense (see `rt --help`)"
         );
         assert_eq!(line("rt nonsense"), "unknown command \"nonsense\" (see `rt --help`)");
+        assert_eq!(line("rt state id more"), "unexpected argument \"more\" (see `rt COMMAND --help`)");
+        assert_eq!(line("rt run --keep=maybe id"), "invalid boolean value \"maybe\" for --keep");
         assert_eq!(line("rt state"), "missing argument: <CONTAINER-ID> (see `rt COMMAND --help`)");
     }
 

@@ -29,6 +29,9 @@ pub(crate) struct Global {
     /// Where the state of containers is kept [default: /run/rt, or $XDG_RUNTIME_DIR/rt without root]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// The criu to use [default: $RT_CRIU, or criu in PATH]
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) criu: Option<PathBuf>,
     /// Have systemd make the cgroups (not supported yet)
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 pub(crate) struct Context {
     /// The state store.
     pub(crate) store: Store,
+    criu: Option<PathBuf>,
 }
 
 impl Context {
@@ -25,18 +26,21 @@ impl Context {
             Some(root) => std::path::absolute(root).with_context(|| format!("--root {}", root.display()))?,
             None => default_root(),
         };
-        Ok(Self { store: Store::new(&root) })
+        Ok(Self { store: Store::new(&root), criu: global.criu.clone() })
+    }
+
+    /// The criu program: that of `--criu` or $RT_CRIU, or the first in PATH, or the private one.
+    pub(crate) fn criu(&self) -> anyhow::Result<PathBuf> {
+        // A bare name, which older engines send, means the one in PATH.
+        let given = self.criu.as_ref().filter(|path| path.components().count() > 1);
+        let given = given.map(|path| path.clone().into_os_string()).or_else(|| std::env::var_os("RT_CRIU"));
+        Ok(container::find_criu(given.as_deref(), std::env::var_os("PATH").as_deref())?)
     }
 }
 
 fn default_root() -> PathBuf {
     let for_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !sys::is_root());
     for_user.map_or_else(|| "/run/rt".into(), |dir| PathBuf::from(dir).join("rt"))
-}
-
-/// The criu program: $RT_CRIU, or the first in PATH, or the private one.
-pub(crate) fn criu() -> anyhow::Result<PathBuf> {
-    Ok(container::find_criu(std::env::var_os("RT_CRIU").as_deref(), std::env::var_os("PATH").as_deref())?)
 }
 
 /// Goes on from where nobody can write to this program, for a command that lets a process enter a container.

@@ -65,12 +65,12 @@ impl log::Log for Log {
             return;
         }
         let level = record.level().as_str().to_lowercase();
-        if log::max_level() >= LevelFilter::Debug && self.file.is_some() {
-            self.write(&level, &record.args().to_string());
-        } else {
-            let elapsed = self.started.elapsed().as_secs_f64() * 1e3;
-            output::message(&format!("{level}: [{elapsed:8.3} ms] {}", record.args()));
+        let elapsed = self.started.elapsed().as_secs_f64() * 1e3;
+        let message = format!("[{elapsed:8.3} ms] {}", record.args());
+        if log::max_level() >= LevelFilter::Debug {
+            self.write(&level, &message);
         }
+        output::message(&format!("{level}: {message}"));
     }
 
     fn flush(&self) {}

@@ -6,6 +6,8 @@ mod commands;
 mod context;
 mod exit;
 mod logging;
+#[cfg(test)]
+mod manual;
 mod output;
 
 use cli::Cli;

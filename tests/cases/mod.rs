@@ -17,7 +17,6 @@ mod killed;
 mod list;
 mod namespaces;
 mod network;
-mod parity;
 mod pause;
 mod ps;
 mod restore;
@@ -31,6 +30,7 @@ mod stdio;
 mod store;
 mod tcp;
 mod tmpfs;
+mod wrong_values;
 
 use testkit::{Fallible, Output, Suite, Test};
 
@@ -47,7 +47,6 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("kill", kill::cases())
         .module("killed", killed::cases())
         .module("list", list::cases())
-        .module("parity", parity::cases())
         .module("pause", pause::cases())
         .module("ps", ps::cases())
         .module("restore", restore::cases())
@@ -67,6 +66,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("stdio", stdio::cases())
         .module("tcp", tcp::cases())
         .module("tmpfs", tmpfs::cases())
+        .module("wrong_values", wrong_values::cases())
 }
 
 /// A script that stays.

@@ -80,9 +80,16 @@ pub(crate) struct HookState {
     oci_version: &'static str,
     id: String,
     status: &'static str,
+    #[serde(skip_serializing_if = "is_none")]
     pid: i32,
     bundle: PathBuf,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
+}
+
+/// Whether a pid says that there is no process; the specification has it only where there is one.
+fn is_none(pid: &i32) -> bool {
+    *pid == 0
 }
 
 impl HookState {

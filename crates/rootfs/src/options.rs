@@ -11,6 +11,13 @@ pub struct SuperFlag {
     pub legacy: u64,
 }
 
+impl SuperFlag {
+    /// Whether `mount(2)` takes it for any filesystem, and `fsconfig(2)` only for those that have it.
+    pub(crate) fn is_optional(&self) -> bool {
+        matches!(self.name, "iversion" | "noiversion" | "acl" | "noacl")
+    }
+}
+
 /// An option that the filesystem itself understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FsOption {
@@ -99,7 +106,7 @@ const KNOWN: &str = "ro rw nosuid suid nodev dev noexec exec nosymfollow symfoll
     strictatime nostrictatime relatime norelatime rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rnosymfollow rsymfollow \
     rnodiratime rdiratime rnoatime ratime rstrictatime rnostrictatime rrelatime rnorelatime bind rbind remount shared \
     rshared slave rslave private rprivate unbindable runbindable sync async dirsync lazytime nolazytime mand nomand \
-    iversion noiversion tmpcopyup defaults";
+    iversion noiversion acl noacl tmpcopyup defaults";
 
 /// Lets a later change win over an earlier one.
 fn merge(change: &mut AttrChange, later: AttrChange) {
@@ -151,7 +158,7 @@ pub(crate) fn propagation(option: &str) -> Option<(Propagation, Depth)> {
 }
 
 fn super_flag(option: &str) -> Option<SuperFlag> {
-    const TABLE: [SuperFlag; 9] = [
+    const TABLE: [SuperFlag; 11] = [
         SuperFlag { name: "sync", legacy: 1 << 4 },
         SuperFlag { name: "async", legacy: 0 },
         SuperFlag { name: "dirsync", legacy: 1 << 7 },
@@ -161,6 +168,8 @@ fn super_flag(option: &str) -> Option<SuperFlag> {
         SuperFlag { name: "nomand", legacy: 0 },
         SuperFlag { name: "iversion", legacy: 1 << 23 },
         SuperFlag { name: "noiversion", legacy: 0 },
+        SuperFlag { name: "acl", legacy: 1 << 16 },
+        SuperFlag { name: "noacl", legacy: 0 },
     ];
     TABLE.into_iter().find(|flag| flag.name == option)
 }

@@ -1,5 +1,5 @@
 use super::{Target, criu_options::CriuOptions};
-use crate::context::{self, Context};
+use crate::context::Context;
 use crate::exit::Exit;
 use clap::Args;
 use container::checkpoint::{After, Checkpoint, checkpoint};
@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         work: options.work(),
         after: if arguments.leave_running { After::LeaveRunning } else { After::Remove },
         allow: options.allowances()?,
-        criu: context::criu()?,
+        criu: context.criu()?,
     };
     stats.write(&checkpoint(&context.store, &request)?);
     Ok(Exit::Success)

@@ -76,6 +76,9 @@ fn request(arguments: Arguments) -> anyhow::Result<Exec> {
         anyhow::Ok(::spec::Process::parse(&bytes, &path.display().to_string())?)
     });
     let process = process.transpose()?;
+    if let Some(entry) = arguments.env.iter().find(|entry| !::spec::is_variable(entry)) {
+        bail!("--env {entry:?}: must be NAME=value");
+    }
     if process.is_none() && arguments.command.is_empty() {
         bail!("exec needs a program to run, or --process FILE");
     }

@@ -1,5 +1,5 @@
 use super::{Target, criu_options::CriuOptions, exit_of};
-use crate::context::{self, Context};
+use crate::context::Context;
 use crate::exit::Exit;
 use clap::Args;
 use container::restore::{Restore, restore};
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         images: options.images(),
         work: options.work(),
         allow: options.allowances()?,
-        criu: context::criu()?,
+        criu: context.criu()?,
         console_socket: arguments.console_socket,
         pid_file: arguments.pid_file,
         detach: arguments.detach,

@@ -1,6 +1,9 @@
 //! Loading a bundle's config.json.
 
 use crate::{Error, Namespaces, Process, Result, Seccomp, oci, validate};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A config.json that passed the checks, with the bytes it was read from.
@@ -101,14 +104,48 @@ impl Bundle {
 }
 
 /// Parses JSON so that an error names the field by its path. `file` names the text.
-pub(crate) fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+    let strict = serde_path_to_error::deserialize(&mut deserializer);
+    strict.or_else(|error| as_go_reads(bytes, error)).map_err(|e| {
         let path = e.path().to_string();
         // The tracker has no name for what is no value at all.
         let path = if matches!(path.as_str(), "." | "?") { "not valid JSON".to_owned() } else { path };
         Error::Syntax { file: file.to_owned(), path, reason: e.inner().to_string() }
     })
+}
+
+type PathError = serde_path_to_error::Error<serde_json::Error>;
+
+/// A second try for what failed with `error`, as the Go runtimes read it: null is no value, the user of a process may be left
+/// out, and of a key that is there twice the last counts.
+fn as_go_reads<T: DeserializeOwned>(bytes: &[u8], error: PathError) -> std::result::Result<T, PathError> {
+    let Ok(mut value) = Value::deserialize(&mut serde_json::Deserializer::from_slice(bytes)) else {
+        return Err(error);
+    };
+    drop_nulls(&mut value);
+    for pointer in ["", "/process"] {
+        if let Some(process) = value.pointer_mut(pointer).and_then(Value::as_object_mut)
+            && process.contains_key("cwd")
+        {
+            process.entry("user").or_insert_with(|| json!({}));
+        }
+    }
+    // Where both complain about one place, the first also knows its line.
+    serde_path_to_error::deserialize(value).map_err(|second: PathError| {
+        if second.path().to_string() == error.path().to_string() { error } else { second }
+    })
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 /// An I/O error's text as the other runtimes print it: lower case, no number.

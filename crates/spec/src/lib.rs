@@ -20,7 +20,7 @@ pub use hooks::{HookKind, hooks};
 pub use id::Id;
 pub use namespaces::{Namespace, Namespaces};
 pub use oci_spec::runtime as oci;
-pub use process::{Process, Rlimit, User};
+pub use process::{Process, Rlimit, User, is_variable};
 pub use seccomp::{Seccomp, SeccompAction, SeccompCondition, SeccompFlags, SeccompListener, SeccompRule};
 
 /// The lowest runtime-spec version whose bundles run here.

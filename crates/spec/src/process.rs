@@ -65,32 +65,18 @@ impl Process {
         if !process.cwd().is_absolute() {
             return Err(Error::field("process.cwd", format!("{:?} must be an absolute path", process.cwd())));
         }
-        let strings = args
-            .iter()
-            .map(|a| ("process.args", a))
-            .chain(process.env().iter().flatten().map(|e| ("process.env", e)));
-        for (path, text) in strings {
-            if text.contains('\0') {
-                return Err(Error::field(path, format!("{text:?} holds a NUL byte")));
-            }
-        }
-        let user = process.user();
+        strings(&args, process.env().as_deref().unwrap_or_default())?;
         Ok(Self {
             terminal: process.terminal().unwrap_or(false),
             console_size: process.console_size().map(|size| (clamp(size.height()), clamp(size.width()))),
-            user: User {
-                uid: user.uid(),
-                gid: user.gid(),
-                groups: user.additional_gids().clone().unwrap_or_default(),
-                umask: user.umask(),
-            },
+            user: user(process.user())?,
             args,
             env: process.env().clone().unwrap_or_default(),
             cwd: process.cwd().clone(),
             capabilities: process.capabilities().as_ref().map(CapabilitySets::of),
             rlimits: rlimits(process)?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
-            oom_score_adj: process.oom_score_adj(),
+            oom_score_adj: oom_score_adj(process)?,
         })
     }
 
@@ -104,6 +90,53 @@ impl Process {
     pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
         let process: oci::Process = from_json(bytes, file)?;
         Self::of(&process)
+    }
+}
+
+/// No string can hold a zero, with which the kernel ends them; a variable needs a name.
+fn strings(args: &[String], env: &[String]) -> Result<()> {
+    for (list, texts) in [("args", args), ("env", env)] {
+        for (i, text) in texts.iter().enumerate() {
+            let path = || format!("process.{list}[{i}]");
+            if text.contains('\0') {
+                return Err(Error::field(path(), format!("{text:?} holds a NUL byte")));
+            }
+            if list == "env" && !is_variable(text) {
+                return Err(Error::field(path(), format!("{text:?} must be NAME=value")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text sets an environment variable.
+pub fn is_variable(text: &str) -> bool {
+    text.find('=').is_some_and(|end| end > 0)
+}
+
+fn user(user: &oci::User) -> Result<User> {
+    let groups = user.additional_gids().as_deref().unwrap_or_default();
+    let of_groups = groups.iter().enumerate().map(|(i, gid)| (format!("additionalGids[{i}]"), *gid));
+    let ids = [("uid".to_owned(), user.uid()), ("gid".to_owned(), user.gid())];
+    for (field, id) in ids.into_iter().chain(of_groups) {
+        // "Leave it as it is" to setresuid(2): the process would stay root.
+        if id == u32::MAX {
+            return Err(Error::field(format!("process.user.{field}"), format!("{id} is not an id")));
+        }
+    }
+    let mut groups = groups.to_vec();
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(User { uid: user.uid(), gid: user.gid(), groups, umask: user.umask() })
+}
+
+fn oom_score_adj(process: &oci::Process) -> Result<Option<i32>> {
+    match process.oom_score_adj() {
+        Some(score) if !(-1000..=1000).contains(&score) => Err(Error::field(
+            "process.oomScoreAdj",
+            format!("{score} is not in the range from -1000 to 1000"),
+        )),
+        score => Ok(score),
     }
 }
 

@@ -129,11 +129,14 @@ fn sysctl(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     for key in list.keys() {
         let path = || format!("linux.sysctl[{key:?}]");
         let name = key.replace('/', ".");
+        if name == "kernel.hostname" {
+            return Err(Error::field(path(), "is not allowed: use the field hostname"));
+        }
         let needs = if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
             Ns::Ipc
         } else if name.starts_with("net.") {
             Ns::Network
-        } else if name == "kernel.domainname" || name == "kernel.hostname" {
+        } else if name == "kernel.domainname" {
             Ns::Uts
         } else {
             return Err(Error::field(path(), "is not in a separate kernel namespace"));

@@ -89,8 +89,13 @@ pub struct BundleBuilder {
 impl BundleBuilder {
     /// Starts from the config.json that stands in `directory`.
     pub(crate) fn open(directory: &str, master: &Path) -> Fallible<Self> {
-        make_rootfs(Path::new(directory), master)?;
         let config = serde_json::from_str(&fs::read_to_string(format!("{directory}/config.json"))?)?;
+        Self::new(directory, master, config)
+    }
+
+    /// Starts from this config.json.
+    pub(crate) fn new(directory: &str, master: &Path, config: Value) -> Fallible<Self> {
+        make_rootfs(Path::new(directory), master)?;
         Ok(Self { directory: directory.to_owned(), config })
     }
 

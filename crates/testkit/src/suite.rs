@@ -15,28 +15,53 @@ use crate::{Fallible, Outcome, Runtime, Test};
 pub type Body = fn(&Test) -> Outcome;
 
 /// A case: a name, a function, and where it can run.
-#[derive(Debug)]
 pub struct Case {
     name: &'static str,
-    body: Body,
-    /// Why runc cannot run it; empty when it can.
-    not_runc: &'static str,
+    body: Box<dyn Fn(&Test) -> Outcome + Send + Sync>,
+    runs: Runs,
     needs: Vec<Need>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).field("runs", &self.runs).finish_non_exhaustive()
+    }
+}
+
+/// What a case runs on.
+#[derive(Debug, Clone, Copy)]
+enum Runs {
+    /// Once on each runtime.
+    OnBoth,
+    /// On `rt` alone, and why.
+    OnRt(&'static str),
+    /// Once, with both in its hands.
+    Comparing,
 }
 
 /// A case that both runtimes must pass.
 #[must_use]
 pub fn both(name: &'static str, body: Body) -> Case {
-    rt_only(name, "", body)
+    Case::new(name, Runs::OnBoth, body)
 }
 
 /// A case that only `rt` can pass, and why.
 #[must_use]
 pub fn rt_only(name: &'static str, why_not_runc: &'static str, body: Body) -> Case {
-    Case { name, body, not_runc: why_not_runc, needs: vec![needs::root, needs::busybox] }
+    Case::new(name, Runs::OnRt(why_not_runc), body)
+}
+
+/// A case that runs once and compares the two.
+#[must_use]
+pub fn comparing(name: &'static str, body: impl Fn(&Test) -> Outcome + Send + Sync + 'static) -> Case {
+    Case::new(name, Runs::Comparing, body).needs(needs::runc)
 }
 
 impl Case {
+    fn new(name: &'static str, runs: Runs, body: impl Fn(&Test) -> Outcome + Send + Sync + 'static) -> Self {
+        Self { name, body: Box::new(body), runs, needs: vec![needs::root, needs::busybox] }
+    }
+
     /// Adds something without which the case is skipped.
     #[must_use]
     pub fn needs(mut self, need: Need) -> Self {
@@ -79,10 +104,10 @@ impl Suite {
         let mut rt_only = BTreeMap::new();
         for (module, case) in self.cases {
             let case = Arc::new(case);
-            if case.not_runc.is_empty() {
-                trials.push(trial(module, &case, Runtime::runc(), &run, &skipped));
-            } else {
-                *rt_only.entry(case.not_runc).or_insert(0) += 1;
+            match case.runs {
+                Runs::OnBoth => trials.push(trial(module, &case, Runtime::runc(), &run, &skipped)),
+                Runs::OnRt(reason) => *rt_only.entry(reason).or_insert(0) += 1,
+                Runs::Comparing => {}
             }
             trials.push(trial(module, &case, self.rt.clone(), &run, &skipped));
         }
@@ -99,7 +124,10 @@ fn trial(
     run: &Arc<Option<RunDirectory>>,
     skipped: &Arc<Mutex<Vec<String>>>,
 ) -> Trial {
-    let name = format!("{module}::{}/{}", case.name, runtime.name());
+    let name = match case.runs {
+        Runs::Comparing => format!("{module}::{}", case.name),
+        _ => format!("{module}::{}/{}", case.name, runtime.name()),
+    };
     let (case, run, skipped) = (Arc::clone(case), Arc::clone(run), Arc::clone(skipped));
     Trial::ignorable_test(name, move || {
         if let Some(reason) = unmet(&case, &runtime) {
@@ -140,7 +168,9 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: usize = self.rt_only.values().sum();
-        writeln!(f, "{total} cases of the suite run on rt only:")?;
+        if total > 0 {
+            writeln!(f, "{total} cases of the suite run on rt only:")?;
+        }
         for (reason, count) in &self.rt_only {
             writeln!(f, "  {count} because {reason}")?;
         }

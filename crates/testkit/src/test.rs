@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::bundle::BundleBuilder;
 use crate::leftovers::{Leftovers, TAG_VARIABLE};
 use crate::runtime::{criu, path_with_criu};
-use crate::{Bundle, Cmd, ConsoleSocket, Container, Fallible, Kind, Runtime};
+use crate::{Bundle, Cmd, ConsoleSocket, Container, Fallible, Kind, Runtime, Value};
 
 /// The directory of one run of the suite; what crashed runs left is removed when the next one starts.
 ///
@@ -192,6 +192,16 @@ impl Test {
         fs::create_dir(&directory)?;
         self.cmd(&["spec", "--bundle", &directory]).succeeds()?;
         BundleBuilder::open(&directory, &self.busybox)
+    }
+
+    /// A new bundle with this config.json.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn bundle_of(&self, config: Value) -> Fallible<BundleBuilder> {
+        let directory = self.new_path("bundle");
+        fs::create_dir(&directory)?;
+        BundleBuilder::new(&directory, &self.busybox, config)
     }
 
     /// A container with a new id; nothing runs yet.

@@ -201,7 +201,10 @@ fn new_fs(fs: &Fs, options: &[FsOption], attrs: u64) -> sys::Result<OwnedFd> {
         context.set_string("source", source)?;
     }
     for flag in &fs.super_flags {
-        context.set_flag(flag.name)?;
+        match context.set_flag(flag.name) {
+            Err(error) if flag.is_optional() && error.is(Errno::INVAL.raw_os_error()) => {}
+            result => result?,
+        }
     }
     for option in options {
         match option {
