@@ -8,13 +8,13 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 
 /// Parses the command line.
-pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Refusal> {
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Box<Refusal>> {
     let mut command = Cli::command();
     command.build();
     let args = normalized(&command, args.collect());
     let parsed =
         command.clone().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| Refusal::of(error, command, &args))
+    parsed.map_err(|error| Box::new(Refusal::of(error, command, &args)))
 }
 
 /// Writes options as clap wants them: `-bundle x` as `--bundle=x`, `-no-pivot=false` as nothing.

@@ -46,6 +46,8 @@ pub(crate) fn cases() -> Vec<Case> {
         both("exec_process_file", exec_process_file),
         both("log_in_json", log_in_json),
         rt_only("log_holds_one_object", "runc logs warnings too", log_holds_one_object),
+        rt_only("usage_behind_the_one_line", "runc prints the usage on stdout", usage_behind_the_one_line),
+        rt_only("debug_tells_the_steps", "the steps are rt's", debug_tells_the_steps),
     ]
     .into()
 }
@@ -305,5 +307,45 @@ fn log_in_json(test: &Test) -> Outcome {
 fn log_holds_one_object(test: &Test) -> Outcome {
     // podman reads the whole log as one object.
     assert_eq!(logged(test)?.len(), 1);
+    Ok(())
+}
+
+fn usage_behind_the_one_line(test: &Test) -> Outcome {
+    let log = test.new_path("log");
+    for (words, first) in [
+        (&["run", "--frobnicate"] as &[&str], "rt: flag provided but not defined: --frobnicate"),
+        (&["frobnicate"], "rt: unknown command \"frobnicate\""),
+        (&["run", "--bundle"], "rt: flag needs an argument: --bundle"),
+        (&["state", "a", "b"], "rt: unexpected argument \"b\""),
+        (&["state"], "rt: missing argument: <CONTAINER-ID>"),
+    ] {
+        let output = test.bare(&["--log", &log, "--log-format=json"]).args(words).fails()?;
+        assert!(output.stderr.starts_with(first) && output.stderr.contains("\n\nUsage: rt"), "{output}");
+        let object: Value = serde_json::from_str(&std::fs::read_to_string(&log)?)?;
+        assert!(
+            object["msg"].as_str().is_some_and(|text| first.ends_with(text) || text.starts_with(&first[4..]))
+        );
+        assert!(!object.to_string().contains("Usage"), "{object}");
+        std::fs::remove_file(&log)?;
+    }
+    Ok(())
+}
+
+/// On stderr and in the log, each step with the time since the start.
+fn debug_tells_the_steps(test: &Test) -> Outcome {
+    let log = test.new_path("log");
+    let container = test.container(&test.bundle()?.script("true").build()?);
+    let words = ["--debug", "--log", &log, "run", "--bundle", container.bundle.directory(), &container.id];
+    let output = test.cmd(&words).succeeds()?;
+    for text in [&output.stderr, &std::fs::read_to_string(&log)?] {
+        let times: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.split_once("[")?.1.split_once(" ms]")?.0.trim().parse().ok())
+            .collect();
+        assert!(times.len() >= 5 && times.is_sorted(), "{text}");
+        for step in ["cgroup made", "init is ready", "the program runs", "cgroup removed"] {
+            assert!(text.contains(step), "{step}: {text}");
+        }
+    }
     Ok(())
 }

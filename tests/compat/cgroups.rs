@@ -5,7 +5,7 @@ use crate::engine::{Comparison, case};
 use testkit::{json, needs};
 
 pub(crate) fn cases() -> Vec<Comparison> {
-    [paths(), values(), devices()].into_iter().flatten().collect()
+    [paths(), values(), other_values(), devices()].into_iter().flatten().collect()
 }
 
 /// What stands in these files of the container's own cgroup.
@@ -90,6 +90,11 @@ fn values() -> Vec<Comparison> {
         ),
         reading("cpuset_too_many", "cpu", json!({"cpus": "0-4000"}), "echo ran"),
         reading("cpuset_nonsense", "cpu", json!({"cpus": "nonsense"}), "echo ran"),
+    ]
+}
+
+fn other_values() -> Vec<Comparison> {
+    vec![
         reading("pids", "pids", json!({"limit": 17}), "cat /sys/fs/cgroup/pids/pids.max"),
         reading("pids_unlimited", "pids", json!({"limit": -1}), "cat /sys/fs/cgroup/pids/pids.max"),
         reading("pids_zero", "pids", json!({"limit": 0}), "cat /sys/fs/cgroup/pids/pids.max"),

@@ -48,7 +48,7 @@ fn page(modules: &[(&str, Vec<Comparison>)]) -> String {
     let total: usize = modules.iter().map(|(_, cases)| cases.len()).sum();
     let mut page = format!("{HEAD}{total} cases, {} differences.\n", differences.len());
     for (what, (reason, seen)) in differences {
-        let reason = reason[..1].to_uppercase() + &reason[1..];
+        let reason = sentence(reason);
         page.push_str(&format!("\n## {what}\n\n{reason}.\n\nSeen in: {}\n", some_of(&seen)));
     }
     page
@@ -62,4 +62,13 @@ fn some_of(names: &[String]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+/// The reason with a capital letter, unless it begins with a name.
+fn sentence(reason: &str) -> String {
+    if ["runc ", "rt "].iter().any(|name| reason.starts_with(name)) {
+        return reason.to_owned();
+    }
+    let mut letters = reason.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -57,7 +57,10 @@ impl Launched {
     pub(crate) fn start(&self) -> Result<()> {
         wire::go(&self.wire)?;
         match wire::next_report(&self.wire)? {
-            None => Ok(()),
+            None => {
+                log::debug!("process {}: the program runs", self.child.pid);
+                Ok(())
+            }
             Some(other) => Err(Error::Request(format!("the init process reported {other:?} at its start"))),
         }
     }
@@ -108,10 +111,12 @@ pub(crate) fn launch(
     drop(theirs);
     let killed_on_error = KillOnDrop(Some(&child));
     record.init = Some(identify(&child)?);
+    log::debug!("{}: init is process {}", entry.id, child.pid);
     entry.save(record)?;
     supervise(&ours, &child, bundle, all_new, &hook_state)?;
     let state = || hook_state.at("creating", child.pid.as_raw_pid());
     filter::expect_ready(&ours, &child, filter.as_ref(), state)?;
+    log::debug!("{}: namespaces and file tree made, init is ready", entry.id);
     let master = master_side.map(console::receive).transpose()?;
     killed_on_error.forgive();
     Ok(Launched { child, wire: ours, master })

@@ -154,6 +154,7 @@ impl Unfinished {
             stdio: stdio_links("self"),
         };
         let entry = store.create(id, &record, &bundle.config.bytes)?;
+        log::debug!("{id}: written down in {}", entry.path.display());
         Ok(Self { parts: Some((entry, record)) })
     }
 
@@ -167,7 +168,9 @@ impl Unfinished {
         }
         log::debug!("{}: cgroup made", entry.id);
         let resources = bundle.config.linux().and_then(|l| l.resources().clone()).unwrap_or_default();
-        Ok(record.cgroup.apply(&resources)?)
+        record.cgroup.apply(&resources)?;
+        log::debug!("{}: limits set", entry.id);
+        Ok(())
     }
 
     /// The directory and the record.

@@ -53,6 +53,7 @@ fn remove_unreadable(store: &Store, id: &Id) -> Result<()> {
 pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) -> Result<()> {
     destroy_processes(record)?;
     record.cgroup.remove()?;
+    log::debug!("{}: processes ended, cgroup removed", entry.id);
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
     entry.remove()?;
     if let (Some(config), Some(state)) = (config, state) {

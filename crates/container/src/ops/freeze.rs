@@ -10,7 +10,11 @@ use spec::Id;
 pub fn pause(store: &Store, id: &Id) -> Result<()> {
     let (entry, record) = store.lock(id)?;
     match status(&entry, &record)? {
-        Status::Running | Status::Created => Ok(record.cgroup.freeze()?),
+        Status::Running | Status::Created => {
+            record.cgroup.freeze()?;
+            log::debug!("{id}: frozen");
+            Ok(())
+        }
         status => Err(Error::Status { what: "container not running", id: id.to_string(), status }),
     }
 }
@@ -19,7 +23,11 @@ pub fn pause(store: &Store, id: &Id) -> Result<()> {
 pub fn resume(store: &Store, id: &Id) -> Result<()> {
     let (entry, record) = store.lock(id)?;
     match status(&entry, &record)? {
-        Status::Paused => Ok(record.cgroup.thaw()?),
+        Status::Paused => {
+            record.cgroup.thaw()?;
+            log::debug!("{id}: thawed");
+            Ok(())
+        }
         status => Err(Error::Status { what: "container not paused", id: id.to_string(), status }),
     }
 }

@@ -32,6 +32,7 @@ pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
         let Some(pidfd) = pidfd else { return Err(not_running(id, Status::Stopped)) };
         sys::process::signal(pidfd.as_fd(), signal)?;
     }
+    log::debug!("{id}: signal {signal} sent{}", if all { " to all" } else { "" });
     if kill && now == Status::Paused {
         record.cgroup.thaw()?;
     }

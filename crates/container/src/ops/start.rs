@@ -35,6 +35,7 @@ pub fn start(store: &Store, id: &Id) -> Result<()> {
     // Nobody starts it a second time, whatever becomes of this start.
     entry.unlink(START_SOCKET);
     wire::next_report(&socket)?;
+    log::debug!("{id}: the program runs");
     let config = entry.config()?;
     if hooks::any(&config, &[HookKind::Poststart]) {
         let state = HookState::new(id, &record.bundle, &config);

@@ -89,6 +89,7 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     wire::go(&wire)?;
     wire::next_report(&wire)?;
     killed_on_error.forgive();
+    log::debug!("{}: process {} runs", request.id, child.pid);
     drop(entry);
     match signals {
         None => Ok(None),

@@ -1,0 +1,149 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_rt_global_optspecs
+    string join \n debug log= log-format= root= criu= systemd-cgroup rootless= v/version h/help
+end
+
+function __fish_rt_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_rt_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_rt_using_subcommand
+    set -l cmd (__fish_rt_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c rt -n "__fish_rt_needs_command" -l log -d 'Write errors to this file, too' -r -F
+complete -c rt -n "__fish_rt_needs_command" -l log-format -d 'The format of that file' -r -f -a "text\t''
+json\t''"
+complete -c rt -n "__fish_rt_needs_command" -l root -d 'Where the state of containers is kept [default: /run/rt, or $XDG_RUNTIME_DIR/rt without root]' -r -F
+complete -c rt -n "__fish_rt_needs_command" -l criu -d 'The criu to use [default: $RT_CRIU, or criu in PATH]' -r -F
+complete -c rt -n "__fish_rt_needs_command" -l rootless -d 'Ignore errors of cgroup permissions (true, false or auto)' -r
+complete -c rt -n "__fish_rt_needs_command" -l debug -d 'Tell each step, with its time'
+complete -c rt -n "__fish_rt_needs_command" -l systemd-cgroup -d 'Have systemd make the cgroups (not supported yet)'
+complete -c rt -n "__fish_rt_needs_command" -s v -l version -d 'Print the version'
+complete -c rt -n "__fish_rt_needs_command" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_needs_command" -f -a "checkpoint" -d 'Freeze a container into a directory of images'
+complete -c rt -n "__fish_rt_needs_command" -f -a "create" -d 'Make a container that waits to be started'
+complete -c rt -n "__fish_rt_needs_command" -f -a "delete" -d 'Delete a container that has ended'
+complete -c rt -n "__fish_rt_needs_command" -f -a "exec" -d 'Run one more process in a container'
+complete -c rt -n "__fish_rt_needs_command" -f -a "features" -d 'Print what this runtime supports as JSON'
+complete -c rt -n "__fish_rt_needs_command" -f -a "kill" -d 'Send a signal to a container\'s init process'
+complete -c rt -n "__fish_rt_needs_command" -f -a "list" -d 'List the containers'
+complete -c rt -n "__fish_rt_needs_command" -f -a "pause" -d 'Freeze a container\'s processes'
+complete -c rt -n "__fish_rt_needs_command" -f -a "ps" -d 'Print a container\'s processes'
+complete -c rt -n "__fish_rt_needs_command" -f -a "restore" -d 'Bring a container back from a directory of images'
+complete -c rt -n "__fish_rt_needs_command" -f -a "resume" -d 'Thaw a container\'s processes'
+complete -c rt -n "__fish_rt_needs_command" -f -a "run" -d 'Make a container and start it'
+complete -c rt -n "__fish_rt_needs_command" -f -a "spec" -d 'Write a config.json to start from'
+complete -c rt -n "__fish_rt_needs_command" -f -a "start" -d 'Start a created container\'s program'
+complete -c rt -n "__fish_rt_needs_command" -f -a "state" -d 'Print a container\'s state as JSON'
+complete -c rt -n "__fish_rt_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l image-path -d 'The directory of the images [default: ./checkpoint]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l work-path -d 'The directory of CRIU\'s log and working files [default: the images\']' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l manage-cgroups-mode -d 'What CRIU does about cgroups (soft, full, strict or ignore)' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l stats -d 'Write the operation\'s times and counts as JSON to this file, or to stdout for `-`' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-established -d 'Allow established TCP connections'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l ext-unix-sk -d 'Allow unix sockets that are connected to the outside'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l shell-job -d 'Allow a session or terminal of the outside'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l file-locks -d 'Handle file locks'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l leave-running -d 'Let the container run on (or stay paused) afterwards'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand create" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand create" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand create" -l pid-file -d 'Write init\'s process id to this file' -r -F
+complete -c rt -n "__fish_rt_using_subcommand create" -l preserve-fds -d 'Pass this many descriptors, from 3 on, to the container' -r
+complete -c rt -n "__fish_rt_using_subcommand create" -l no-pivot -d 'Move the root instead of pivoting to it (for a root on a ramdisk)'
+complete -c rt -n "__fish_rt_using_subcommand create" -l no-new-keyring -d 'Keep the caller\'s session keyring'
+complete -c rt -n "__fish_rt_using_subcommand create" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand delete" -s f -l force -d 'End it first if it runs; one that does not exist is no error'
+complete -c rt -n "__fish_rt_using_subcommand delete" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand exec" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand exec" -l cwd -d 'Working directory in the container' -r -F
+complete -c rt -n "__fish_rt_using_subcommand exec" -s e -l env -d 'Set an environment variable (NAME=value; may be repeated)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -s u -l user -d 'Run as this user (UID[:GID], numbers)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -s g -l additional-gids -d 'Add a supplementary group (may be repeated)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -s p -l process -d 'Read the whole process from this JSON file' -r -F
+complete -c rt -n "__fish_rt_using_subcommand exec" -l pid-file -d 'Write its process id to this file' -r -F
+complete -c rt -n "__fish_rt_using_subcommand exec" -l process-label -d 'SELinux label (not supported yet)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -l apparmor -d 'AppArmor profile (not supported yet)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -s c -l cap -d 'Add a capability (may be repeated)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -l preserve-fds -d 'Pass this many descriptors, from 3 on, to it' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -s t -l tty -d 'Give it a terminal'
+complete -c rt -n "__fish_rt_using_subcommand exec" -s d -l detach -d 'Return when it runs, instead of when it has ended'
+complete -c rt -n "__fish_rt_using_subcommand exec" -l no-new-privs -d 'execve(2) can no longer grant privileges'
+complete -c rt -n "__fish_rt_using_subcommand exec" -l ignore-paused -d 'Start it in a paused container too'
+complete -c rt -n "__fish_rt_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand features" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand kill" -s a -l all -d 'Send it to all of the container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand kill" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand list" -s f -l format -d 'How to print them' -r -f -a "table\t''
+json\t''"
+complete -c rt -n "__fish_rt_using_subcommand list" -s q -l quiet -d 'Print the ids only'
+complete -c rt -n "__fish_rt_using_subcommand list" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand pause" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand ps" -s f -l format -d 'How to print them' -r -f -a "table\t''
+json\t''"
+complete -c rt -n "__fish_rt_using_subcommand ps" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l image-path -d 'The directory of the images [default: ./checkpoint]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -l work-path -d 'The directory of CRIU\'s log and working files [default: the images\']' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -l manage-cgroups-mode -d 'What CRIU does about cgroups (soft, full, strict or ignore)' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l stats -d 'Write the operation\'s times and counts as JSON to this file, or to stdout for `-`' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -l pid-file -d 'Write init\'s process id to this file' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -l preserve-fds -d 'Accepted for the engines\' sake: CRIU brings back the descriptors that were there' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-profile -d 'Use another security profile (apparmor:NAME or selinux:LABEL)' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-mount-context -d 'Use another SELinux context for mounts' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-established -d 'Allow established TCP connections'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l ext-unix-sk -d 'Allow unix sockets that are connected to the outside'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l shell-job -d 'Allow a session or terminal of the outside'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l file-locks -d 'Handle file locks'
+complete -c rt -n "__fish_rt_using_subcommand restore" -s d -l detach -d 'Return when the container runs, instead of when it has ended'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l no-subreaper -d 'Do not adopt the container\'s orphans'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l no-pivot -d 'Accepted for runc\'s sake: CRIU makes the root, and always pivots'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l no-new-keyring -d 'Accepted for the engines\' sake: a restored process has the keyrings it had'
+complete -c rt -n "__fish_rt_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand resume" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand run" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand run" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand run" -l pid-file -d 'Write init\'s process id to this file' -r -F
+complete -c rt -n "__fish_rt_using_subcommand run" -l preserve-fds -d 'Pass this many descriptors, from 3 on, to the container' -r
+complete -c rt -n "__fish_rt_using_subcommand run" -l no-pivot -d 'Move the root instead of pivoting to it (for a root on a ramdisk)'
+complete -c rt -n "__fish_rt_using_subcommand run" -l no-new-keyring -d 'Keep the caller\'s session keyring'
+complete -c rt -n "__fish_rt_using_subcommand run" -s d -l detach -d 'Return when the container runs, instead of when it has ended'
+complete -c rt -n "__fish_rt_using_subcommand run" -l keep -d 'Do not delete the container when it has ended'
+complete -c rt -n "__fish_rt_using_subcommand run" -l no-subreaper -d 'Do not adopt the container\'s orphans'
+complete -c rt -n "__fish_rt_using_subcommand run" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand spec" -s b -l bundle -d 'The directory to write it to [default: the current one]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand spec" -l rootless -d 'For a container of an unprivileged user'
+complete -c rt -n "__fish_rt_using_subcommand spec" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand start" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand state" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "checkpoint" -d 'Freeze a container into a directory of images'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "create" -d 'Make a container that waits to be started'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "delete" -d 'Delete a container that has ended'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "exec" -d 'Run one more process in a container'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "features" -d 'Print what this runtime supports as JSON'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "kill" -d 'Send a signal to a container\'s init process'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "list" -d 'List the containers'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "pause" -d 'Freeze a container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "ps" -d 'Print a container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "restore" -d 'Bring a container back from a directory of images'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "resume" -d 'Thaw a container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "run" -d 'Make a container and start it'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "spec" -d 'Write a config.json to start from'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "start" -d 'Start a created container\'s program'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "state" -d 'Print a container\'s state as JSON'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill list pause ps restore resume run spec start state help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
