@@ -2,6 +2,7 @@
 
 use crate::differences::{
     CALLERS_DESCRIPTORS, CONFIG_FIRST, EXIT_CODES, LARGE_IDS, LATER_RUNC, NOT_YET, SIGNALS_AT_DEFAULT,
+    STRICTER,
 };
 use crate::engine::{Comparison, case};
 use testkit::json;
@@ -11,7 +12,7 @@ const STATUS: &str =
 const CAPS: &str = "grep Cap /proc/self/status";
 
 pub(crate) fn cases() -> Vec<Comparison> {
-    [users(), surroundings(), limits(), rights(), programs()].into_iter().flatten().collect()
+    [users(), surroundings(), limits(), rights(), filters(), programs()].into_iter().flatten().collect()
 }
 
 fn users() -> Vec<Comparison> {
@@ -167,6 +168,39 @@ fn rights() -> Vec<Comparison> {
             .set("/process/selinuxLabel", json!("a:b:c:d"))
             .sh("echo ran")
             .intended(&NOT_YET),
+    ]
+}
+
+fn filters() -> Vec<Comparison> {
+    let filter = |name, seccomp| {
+        case(name).set("/linux/seccomp", seccomp).sh(
+            "grep -E '^(Seccomp|NoNewPrivs)' /proc/self/status; mkdir /tmp/d; echo $?; hostname x; echo $?",
+        )
+    };
+    let forbidding = |action: &str| {
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+               "syscalls": [{"names": ["mkdir", "mkdirat"], "action": action}]})
+    };
+    vec![
+        filter("seccomp_errno", forbidding("SCMP_ACT_ERRNO")),
+        filter("seccomp_kill", forbidding("SCMP_ACT_KILL_PROCESS")),
+        filter("seccomp_trap", forbidding("SCMP_ACT_TRAP")),
+        filter(
+            "seccomp_errno_given",
+            json!({"defaultAction": "SCMP_ACT_ALLOW",
+                   "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}),
+        ),
+        filter(
+            "seccomp_by_argument",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO",
+                   "args": [{"index": 1, "value": 511, "op": "SCMP_CMP_EQ"}]}]}),
+        ),
+        filter("seccomp_unknown_action", forbidding("SCMP_ACT_NONSENSE")),
+        filter(
+            "seccomp_unknown_call",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["nonsense"], "action": "SCMP_ACT_ERRNO"}]}),
+        ),
+        filter("seccomp_default_none", json!({})).intended(&STRICTER),
     ]
 }
 

@@ -219,6 +219,7 @@ const CONFIG_OF_RUNC: &[&str] = &[
     "run failed: eof",
     "unexpected eof",
     "wrong rlimit value",
+    "is not a valid action",
     "namespace {",
     "malformed spec",
     "must be specified",
