@@ -1,6 +1,6 @@
 //! From raw arguments to [`Cli`]: what clap does not do as the Go runtimes do.
 
-use crate::cli::{Cli, Global};
+use crate::cli::{self, Cli, Global};
 use crate::exit::Exit;
 use crate::{logging, output};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -8,10 +8,41 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 
 /// Parses the command line.
+///
+/// To define every command's options takes longer than most commands do, so only those of the one at hand are, as long as the
+/// arguments are right.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Box<Refusal>> {
+    let args: Vec<OsString> = args.collect();
+    parse_right(&args).map_or_else(|| parse_any(args), Ok)
+}
+
+/// Arguments that are right and do not ask for help.
+fn parse_right(args: &[OsString]) -> Option<Cli> {
+    let root = cli::globals();
+    let word = command_word(&root, args)?;
+    let mut root = root.subcommand(cli::definition(&word)?);
+    let args = normalized(&root, args.to_vec());
+    let matches = root.try_get_matches_from_mut(&args).ok()?;
+    Cli::from_arg_matches(&matches).ok()
+}
+
+/// The first word that is neither an option nor the value of one.
+fn command_word(root: &Command, args: &[OsString]) -> Option<String> {
+    let mut rest = args.iter().skip(1).cloned();
+    while let Some(arg) = rest.next() {
+        let text = arg.to_str()?;
+        if !text.starts_with('-') {
+            return Some(text.to_owned());
+        }
+        option(root, &arg, text, &mut rest);
+    }
+    None
+}
+
+fn parse_any(args: Vec<OsString>) -> Result<Cli, Box<Refusal>> {
     let mut command = Cli::command();
     command.build();
-    let args = normalized(&command, args.collect());
+    let args = normalized(&command, args);
     let parsed =
         command.clone().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| Box::new(Refusal::of(error, command, &args)))
@@ -206,6 +237,32 @@ mod tests {
         assert_eq!(line("rt state id more"), "unexpected argument \"more\" (see `rt COMMAND --help`)");
         assert_eq!(line("rt run --keep=maybe id"), "invalid boolean value \"maybe\" for --keep");
         assert_eq!(line("rt state"), "missing argument: <CONTAINER-ID> (see `rt COMMAND --help`)");
+    }
+
+    fn options(command: &Command) -> Vec<String> {
+        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+    }
+
+    #[test]
+    fn each_command_is_defined_by_itself_as_among_the_others() {
+        let whole = Cli::command();
+        for among in whole.get_subcommands() {
+            let alone = cli::definition(among.get_name()).unwrap_or_else(|| panic!("{among} is not there"));
+            assert_eq!(options(&alone), options(among));
+        }
+        assert_eq!(options(&cli::globals()), options(&whole));
+    }
+
+    #[test]
+    fn what_is_right_needs_no_other_definitions() {
+        let right = |args: &str| parse_right(&args.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for args in ["rt --root run state id", "rt -root=/r exec -cwd / id ls -l", "rt delete id -force"] {
+            assert!(right(args).is_some_and(|cli| cli.command.is_some()), "{args}");
+        }
+        for args in ["rt", "rt --version", "rt help", "rt run --help", "rt --root", "rt state", "rt nonsense"]
+        {
+            assert!(right(args).is_none(), "{args}");
+        }
     }
 
     #[test]

@@ -70,3 +70,34 @@ pub(crate) enum Command {
     Start(commands::start::Arguments),
     State(commands::state::Arguments),
 }
+
+/// The options before the command, and no command.
+pub(crate) fn globals() -> clap::Command {
+    Global::augment_args(clap::Command::new("rt"))
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+}
+
+/// One command by itself; each stands in [`Command`], too.
+pub(crate) fn definition(name: &str) -> Option<clap::Command> {
+    let augment = match name {
+        "checkpoint" => commands::checkpoint::Arguments::augment_args,
+        "create" => commands::create::Arguments::augment_args,
+        "delete" => commands::delete::Arguments::augment_args,
+        "exec" => commands::exec::Arguments::augment_args,
+        "features" => commands::features::Arguments::augment_args,
+        "kill" => commands::kill::Arguments::augment_args,
+        "list" => commands::list::Arguments::augment_args,
+        "pause" => commands::pause::Arguments::augment_args,
+        "ps" => commands::ps::Arguments::augment_args,
+        "restore" => commands::restore::Arguments::augment_args,
+        "resume" => commands::resume::Arguments::augment_args,
+        "run" => commands::run::Arguments::augment_args,
+        "spec" => commands::spec::Arguments::augment_args,
+        "start" => commands::start::Arguments::augment_args,
+        "state" => commands::state::Arguments::augment_args,
+        _ => return None,
+    };
+    Some(augment(clap::Command::new(name.to_owned())).args_override_self(true))
+}
