@@ -1,7 +1,6 @@
 //! Loading a bundle's config.json.
 
 use crate::{Error, Namespaces, Process, Result, Seccomp, oci, validate};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -105,24 +104,21 @@ impl Bundle {
 
 /// Parses JSON so that an error names the field by its path. `file` names the text.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let strict = serde_path_to_error::deserialize(&mut deserializer);
-    strict.or_else(|error| as_go_reads(bytes, error)).map_err(|e| {
-        let path = e.path().to_string();
-        // The tracker has no name for what is no value at all.
-        let path = if matches!(path.as_str(), "." | "?") { "not valid JSON".to_owned() } else { path };
-        Error::Syntax { file: file.to_owned(), path, reason: e.inner().to_string() }
-    })
+    let strict = serde_json::from_slice(bytes);
+    strict
+        .or_else(|error: serde_json::Error| as_go_reads(bytes, &error))
+        .map_err(|(path, reason)| Error::Syntax { file: file.to_owned(), path, reason })
 }
 
-type PathError = serde_path_to_error::Error<serde_json::Error>;
-
 /// A second try for what failed with `error`, as the Go runtimes read it: null is no value, the user of a process may be left
-/// out, and of a key that is there twice the last counts.
-fn as_go_reads<T: DeserializeOwned>(bytes: &[u8], error: PathError) -> std::result::Result<T, PathError> {
-    let Ok(mut value) = Value::deserialize(&mut serde_json::Deserializer::from_slice(bytes)) else {
-        return Err(error);
-    };
+/// out, and of a key that is there twice the last counts. Its errors are a path and a reason; to know the path takes longer
+/// than to parse, so the first try does not ask.
+fn as_go_reads<T: DeserializeOwned>(
+    bytes: &[u8],
+    error: &serde_json::Error,
+) -> std::result::Result<T, (String, String)> {
+    let mut value: Value =
+        serde_json::from_slice(bytes).map_err(|_| ("not valid JSON".to_owned(), error.to_string()))?;
     drop_nulls(&mut value);
     for pointer in ["", "/process"] {
         if let Some(process) = value.pointer_mut(pointer).and_then(Value::as_object_mut)
@@ -131,9 +127,13 @@ fn as_go_reads<T: DeserializeOwned>(bytes: &[u8], error: PathError) -> std::resu
             process.entry("user").or_insert_with(|| json!({}));
         }
     }
-    // Where both complain about one place, the first also knows its line.
-    serde_path_to_error::deserialize(value).map_err(|second: PathError| {
-        if second.path().to_string() == error.path().to_string() { error } else { second }
+    serde_path_to_error::deserialize(value).map_err(|error: serde_path_to_error::Error<_>| {
+        // The tracker has no name for what is no object at all.
+        let path = match error.path().to_string() {
+            path if matches!(path.as_str(), "." | "?") => "not valid JSON".to_owned(),
+            path => path,
+        };
+        (path, error.inner().to_string())
     })
 }
 
