@@ -29,13 +29,29 @@ pub struct Spawn<'a> {
     env: Vec<CString>,
     fds: Vec<(BorrowedFd<'a>, RawFd)>,
     death_signal: c_int,
+    own_group: bool,
+    dir: Option<CString>,
 }
 
 impl<'a> Spawn<'a> {
     /// The program at `path` (no PATH search), which is also its `argv[0]`.
     pub fn new(path: &Path) -> Result<Self> {
         let program = text(path.as_os_str())?;
-        Ok(Self { args: vec![program.clone()], program, env: Vec::new(), fds: Vec::new(), death_signal: 0 })
+        Ok(Self {
+            args: vec![program.clone()],
+            program,
+            env: Vec::new(),
+            fds: Vec::new(),
+            death_signal: 0,
+            own_group: false,
+            dir: None,
+        })
+    }
+
+    /// Replaces the arguments, `argv[0]` included.
+    pub fn argv(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<&mut Self> {
+        self.args = args.into_iter().map(|arg| text(arg.as_ref())).collect::<Result<_>>()?;
+        Ok(self)
     }
 
     /// Adds an argument.
@@ -51,6 +67,24 @@ impl<'a> Spawn<'a> {
         pair.push(value);
         self.env.push(text(&pair)?);
         Ok(self)
+    }
+
+    /// Adds an environment variable as it is written in the environment, `NAME=value`.
+    pub fn variable(&mut self, variable: &str) -> Result<&mut Self> {
+        self.env.push(text(variable.as_ref())?);
+        Ok(self)
+    }
+
+    /// Runs it in this directory; else in ours.
+    pub fn current_dir(&mut self, dir: &Path) -> Result<&mut Self> {
+        self.dir = Some(text(dir.as_os_str())?);
+        Ok(self)
+    }
+
+    /// Makes it the leader of a process group of its own, which [`Child::kill_group`] can end as a whole.
+    pub fn own_group(&mut self) -> &mut Self {
+        self.own_group = true;
+        self
     }
 
     /// Places a descriptor at `number` in the program; the numbers must differ from each other.
@@ -77,6 +111,8 @@ impl<'a> Spawn<'a> {
             env: env.as_ptr(),
             moves: &mut moves,
             death_signal: self.death_signal,
+            own_group: self.own_group,
+            dir: self.dir.as_deref(),
             // SAFETY: getpid(2) has no preconditions.
             parent: unsafe { libc::getpid() },
             failed: None,
@@ -102,6 +138,8 @@ struct Job<'a> {
     env: *const *const c_char,
     moves: &'a mut [Move],
     death_signal: c_int,
+    own_group: bool,
+    dir: Option<&'a CStr>,
     parent: libc::pid_t,
     /// The call that failed and its errno.
     failed: Option<(&'static str, i32)>,
@@ -163,6 +201,14 @@ fn prepare(job: &mut Job<'_>) -> std::result::Result<(), &'static str> {
                 libc::_exit(127);
             }
         }
+    }
+    // SAFETY: setpgid takes numbers.
+    if job.own_group && unsafe { libc::setpgid(0, 0) } < 0 {
+        return Err("setpgid");
+    }
+    // SAFETY: a string that outlives the call; the working directory is the child's own (no CLONE_FS).
+    if job.dir.is_some_and(|dir| unsafe { libc::chdir(dir.as_ptr()) } < 0) {
+        return Err("chdir");
     }
     place(job.moves)?;
     close_others(job.moves);

@@ -76,6 +76,14 @@ impl Child {
         }
     }
 
+    /// Kills what is left of its process group, which must be its own ([`Spawn::own_group`](super::Spawn::own_group)).
+    pub fn kill_group(&self) {
+        if let Some(group) = Pid::from_raw(self.pid) {
+            // ESRCH: nobody is left in it.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// Waits for its end and reaps it; again and again gives the same answer.
     pub fn wait(&mut self) -> Result<Exit> {
         if let Some(exit) = self.exit {
