@@ -1,8 +1,7 @@
 //! Loading a bundle's config.json.
 
-use crate::{Error, Namespaces, Process, Result, Seccomp, oci, validate};
+use crate::{Error, MemoryPolicy, Namespaces, Process, Result, Seccomp, lenient, oci, scheduling, validate};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A config.json that passed the checks, with the bytes it was read from.
@@ -15,14 +14,15 @@ pub struct Config {
     pub oci: oci::Spec,
     /// Its text.
     pub bytes: Vec<u8>,
+    unknown_capabilities: Vec<String>,
 }
 
 impl Config {
     /// Parses and checks a config.json. `file` names it in errors.
     pub fn parse(bytes: Vec<u8>, file: &str) -> Result<Self> {
-        let oci: oci::Spec = from_json(&bytes, file)?;
+        let (oci, unknown_capabilities) = from_json(&bytes, file)?;
         validate::check(&oci)?;
-        Ok(Self { oci, bytes })
+        Ok(Self { oci, bytes, unknown_capabilities })
     }
 
     /// Reads, parses and checks the config.json at `path`.
@@ -38,7 +38,10 @@ impl Config {
     /// The process to run, its values resolved.
     pub fn process(&self) -> Result<Process> {
         match self.oci.process() {
-            Some(process) => Process::of(process),
+            Some(process) => {
+                let unknown_capabilities = self.unknown_capabilities.clone();
+                Ok(Process { unknown_capabilities, ..Process::of(process)? })
+            }
             None => Err(Error::field("process", "is missing")),
         }
     }
@@ -56,6 +59,16 @@ impl Config {
     /// The seccomp profile, if there is one.
     pub fn seccomp(&self) -> Result<Option<Seccomp<'_>>> {
         self.linux().and_then(|linux| linux.seccomp().as_ref()).map(Seccomp::of).transpose()
+    }
+
+    /// Which memory nodes its processes use.
+    pub fn memory_policy(&self) -> Result<Option<MemoryPolicy>> {
+        self.linux().and_then(|l| l.memory_policy().as_ref()).map(MemoryPolicy::of).transpose()
+    }
+
+    /// The execution domain of its processes, as personality(2) takes it.
+    pub fn personality(&self) -> Result<Option<u32>> {
+        self.linux().and_then(|l| l.personality().as_ref()).map(scheduling::personality).transpose()
     }
 
     /// The annotations, if there are any.
@@ -102,32 +115,30 @@ impl Bundle {
     }
 }
 
-/// Parses JSON so that an error names the field by its path. `file` names the text.
-pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
-    let strict = serde_json::from_slice(bytes);
-    strict
-        .or_else(|error: serde_json::Error| as_go_reads(bytes, &error))
-        .map_err(|(path, reason)| Error::Syntax { file: file.to_owned(), path, reason })
+/// Parses JSON so that an error names the field by its path. `file` names the text. Returns with it the names of capabilities
+/// that it asks for and that are unknown.
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<(T, Vec<String>)> {
+    match serde_json::from_slice(bytes) {
+        Ok(parsed) => Ok((parsed, Vec::new())),
+        Err(error) => once_more(bytes, &error).map_err(|(path, reason)| Error::Syntax {
+            file: file.to_owned(),
+            path,
+            reason,
+        }),
+    }
 }
 
-/// A second try for what failed with `error`, as the Go runtimes read it: null is no value, the user of a process may be left
-/// out, and of a key that is there twice the last counts. Its errors are a path and a reason; to know the path takes longer
-/// than to parse, so the first try does not ask.
-fn as_go_reads<T: DeserializeOwned>(
+/// A second try for what failed with `error`, made [lenient](lenient::relax). Its errors are a path and a reason; to know the path
+/// takes longer than to parse, so the first try does not ask.
+fn once_more<T: DeserializeOwned>(
     bytes: &[u8],
     error: &serde_json::Error,
-) -> std::result::Result<T, (String, String)> {
-    let mut value: Value =
+) -> std::result::Result<(T, Vec<String>), (String, String)> {
+    let mut document =
         serde_json::from_slice(bytes).map_err(|_| ("not valid JSON".to_owned(), error.to_string()))?;
-    drop_nulls(&mut value);
-    for pointer in ["", "/process"] {
-        if let Some(process) = value.pointer_mut(pointer).and_then(Value::as_object_mut)
-            && process.contains_key("cwd")
-        {
-            process.entry("user").or_insert_with(|| json!({}));
-        }
-    }
-    serde_path_to_error::deserialize(value).map_err(|error: serde_path_to_error::Error<_>| {
+    let unknown_capabilities = lenient::relax(&mut document);
+    let parsed = serde_path_to_error::deserialize(document);
+    parsed.map(|parsed| (parsed, unknown_capabilities)).map_err(|error: serde_path_to_error::Error<_>| {
         // The tracker has no name for what is no object at all.
         let path = match error.path().to_string() {
             path if matches!(path.as_str(), "." | "?") => "not valid JSON".to_owned(),
@@ -135,17 +146,6 @@ fn as_go_reads<T: DeserializeOwned>(
         };
         (path, error.inner().to_string())
     })
-}
-
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 /// An I/O error's text as the other runtimes print it: lower case, no number.

@@ -84,11 +84,23 @@ impl CapabilitySets {
         }
     }
 
-    /// Adds a capability as `exec --cap` does: to every set but the inheritable one.
+    /// Adds a capability as `exec --cap` does: to every set but the inheritable one (CVE-2022-29162), and to the ambient one
+    /// only where it is inheritable, without which it could not be ambient (capabilities(7)).
     pub fn add(&mut self, bit: u32) {
         for set in [&mut self.bounding, &mut self.effective, &mut self.permitted] {
             *set |= 1 << bit;
         }
+        self.ambient |= self.inheritable & 1 << bit;
+    }
+
+    /// The names of those ambient capabilities that the kernel will refuse: not permitted, or not inheritable.
+    pub fn refused_ambient(&self) -> Vec<String> {
+        let refused = self.ambient & !(self.permitted & self.inheritable);
+        capability_names()
+            .enumerate()
+            .filter(|(bit, _)| refused & 1 << bit != 0)
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 
@@ -99,7 +111,7 @@ fn bit(capability: Capability) -> Option<u32> {
 /// The number of a capability by its name, with or without `CAP_`, in any case.
 pub fn capability_bit(name: &str) -> Option<u32> {
     let name = name.to_uppercase();
-    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    let name = name.trim_start_matches("CAP_");
     ORDER.iter().position(|c| c.to_string() == name).map(|n| n as u32)
 }
 
@@ -120,6 +132,19 @@ mod tests {
             assert_eq!(capability_bit(name), Some(number), "{name}");
         }
         assert_eq!(capability_bit("CAP_NONSENSE"), None);
+        assert_eq!(capability_bit("CAP_CAP_KILL"), Some(5), "as oci-spec reads it");
         assert_eq!(capability_names().count(), 41);
+    }
+
+    #[test]
+    fn an_added_capability_is_ambient_only_where_it_is_inheritable() {
+        let mut sets = CapabilitySets { inheritable: 1 << 5, ..CapabilitySets::default() };
+        sets.add(5);
+        sets.add(7);
+        let both = 1 << 5 | 1 << 7;
+        assert_eq!((sets.bounding, sets.effective, sets.permitted), (both, both, both));
+        assert_eq!((sets.inheritable, sets.ambient), (1 << 5, 1 << 5));
+        sets.ambient = both;
+        assert_eq!(sets.refused_ambient(), ["CAP_SETUID"]);
     }
 }

@@ -8,8 +8,10 @@ mod capability;
 mod default;
 mod hooks;
 mod id;
+mod lenient;
 mod namespaces;
 mod process;
+mod scheduling;
 mod seccomp;
 mod validate;
 
@@ -21,6 +23,7 @@ pub use id::Id;
 pub use namespaces::{Namespace, Namespaces};
 pub use oci_spec::runtime as oci;
 pub use process::{Process, Rlimit, User, is_variable};
+pub use scheduling::{CpuAffinity, MemoryPolicy, NumberSet, Scheduler};
 pub use seccomp::{Seccomp, SeccompAction, SeccompCondition, SeccompFlags, SeccompListener, SeccompRule};
 
 /// The lowest runtime-spec version whose bundles run here.

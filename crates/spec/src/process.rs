@@ -2,6 +2,7 @@
 
 use crate::bundle::from_json;
 use crate::oci::{self, PosixRlimitType};
+use crate::scheduling::{self, CpuAffinity, Scheduler};
 use crate::{CapabilitySets, Error, Result, capability_bit};
 use std::path::PathBuf;
 
@@ -46,18 +47,29 @@ pub struct Process {
     pub cwd: PathBuf,
     /// Capability sets; None (no `capabilities` object) drops them all.
     pub capabilities: Option<CapabilitySets>,
+    /// Names of capabilities that were asked for and are unknown: ignored, but worth a warning.
+    pub unknown_capabilities: Vec<String>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// Whether execve(2) can no longer grant privileges.
     pub no_new_privileges: bool,
     /// What to add to the badness by which the kernel picks a victim (-1000 to 1000).
     pub oom_score_adj: Option<i32>,
+    /// The AppArmor profile that its program runs in.
+    pub apparmor_profile: Option<String>,
+    /// The SELinux label that its program runs with.
+    pub selinux_label: Option<String>,
+    /// Scheduling policy and parameters.
+    pub scheduler: Option<Scheduler>,
+    /// I/O priority, as ioprio_set(2) takes it.
+    pub io_priority: Option<u16>,
+    /// The processors of a process that joins the container; not for its init.
+    pub exec_cpu_affinity: CpuAffinity,
 }
 
 impl Process {
     /// Checks and resolves a `process` object.
     pub fn of(process: &oci::Process) -> Result<Self> {
-        unsupported(process)?;
         let args = process.args().clone().unwrap_or_default();
         if args.first().is_none_or(String::is_empty) {
             return Err(Error::field("process.args", "must not be empty: it names the program to run"));
@@ -74,9 +86,18 @@ impl Process {
             env: process.env().clone().unwrap_or_default(),
             cwd: process.cwd().clone(),
             capabilities: process.capabilities().as_ref().map(CapabilitySets::of),
+            unknown_capabilities: Vec::new(),
             rlimits: rlimits(process)?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             oom_score_adj: oom_score_adj(process)?,
+            apparmor_profile: given(process.apparmor_profile()),
+            selinux_label: given(process.selinux_label()),
+            scheduler: process.scheduler().as_ref().map(Scheduler::of).transpose()?,
+            io_priority: process.io_priority().map(scheduling::io_priority).transpose()?,
+            exec_cpu_affinity: match process.exec_cpu_affinity() {
+                Some(affinity) => CpuAffinity::of(affinity)?,
+                None => CpuAffinity::default(),
+            },
         })
     }
 
@@ -86,10 +107,33 @@ impl Process {
         capability_bit(capability).is_some_and(|bit| bounding & 1 << bit != 0)
     }
 
+    /// Takes what this process does not say of itself from the container's own, as runc does: a process that joins a container
+    /// is confined no less than its init.
+    #[must_use]
+    pub fn or(self, container: Self) -> Self {
+        let own_affinity = self.exec_cpu_affinity != CpuAffinity::default();
+        Self {
+            capabilities: self.capabilities.or(container.capabilities),
+            rlimits: if self.rlimits.is_empty() { container.rlimits } else { self.rlimits },
+            oom_score_adj: self.oom_score_adj.or(container.oom_score_adj),
+            apparmor_profile: self.apparmor_profile.or(container.apparmor_profile),
+            selinux_label: self.selinux_label.or(container.selinux_label),
+            scheduler: self.scheduler.or(container.scheduler),
+            io_priority: self.io_priority.or(container.io_priority),
+            exec_cpu_affinity: if own_affinity {
+                self.exec_cpu_affinity
+            } else {
+                container.exec_cpu_affinity
+            },
+            user: User { umask: self.user.umask.or(container.user.umask), ..self.user },
+            ..self
+        }
+    }
+
     /// Parses the `process` object that `exec --process FILE` reads.
     pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
-        let process: oci::Process = from_json(bytes, file)?;
-        Self::of(&process)
+        let (process, unknown_capabilities) = from_json(bytes, file)?;
+        Ok(Self { unknown_capabilities, ..Self::of(&process)? })
     }
 }
 
@@ -162,19 +206,27 @@ fn rlimits(process: &oci::Process) -> Result<Vec<Rlimit>> {
     Ok(limits)
 }
 
-/// Refuses what is not implemented, rather than running a process with less protection than its author asked for.
-fn unsupported(process: &oci::Process) -> Result<()> {
-    let set = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
-    for (path, given) in [
-        ("process.apparmorProfile", set(process.apparmor_profile())),
-        ("process.selinuxLabel", set(process.selinux_label())),
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ] {
-        if given {
-            return Err(Error::field(path, "is not supported yet"));
-        }
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(rest: &str) -> Process {
+        let json = format!(r#"{{"args":["x"],"cwd":"/","user":{{"uid":0,"gid":0}}{rest}}}"#);
+        Process::parse(json.as_bytes(), "p").unwrap()
     }
-    Ok(())
+
+    #[test]
+    fn a_joining_process_is_confined_as_the_container_is() {
+        let container =
+            parse(r#","apparmorProfile":"a","oomScoreAdj":5,"noNewPrivileges":true,"capabilities":{}"#);
+        let joined = parse("").or(container.clone());
+        assert_eq!(joined.apparmor_profile.as_deref(), Some("a"));
+        assert_eq!((joined.oom_score_adj, joined.capabilities.is_some()), (Some(5), true));
+        assert!(!joined.no_new_privileges, "its own to say");
+        assert_eq!(parse(r#","apparmorProfile":"b""#).or(container).apparmor_profile.as_deref(), Some("b"));
+    }
 }

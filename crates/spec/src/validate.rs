@@ -1,7 +1,7 @@
 //! What must hold of a config.json before anything is made from it.
 
-use crate::oci::{LinuxNamespaceType as Ns, Spec};
-use crate::{Error, HookKind, Namespaces, Process, Result, Seccomp, hooks};
+use crate::oci::{Linux, LinuxNamespaceType as Ns, Spec};
+use crate::{Error, HookKind, MemoryPolicy, Namespaces, Process, Result, Seccomp, hooks, scheduling};
 
 /// Checks a document as a whole. Each error names the JSON path.
 pub(crate) fn check(spec: &Spec) -> Result<()> {
@@ -73,13 +73,13 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     }
     sysctl(spec, namespaces)?;
     linux.seccomp().as_ref().map(Seccomp::of).transpose()?;
+    linux.memory_policy().as_ref().map(MemoryPolicy::of).transpose()?;
+    linux.personality().as_ref().map(scheduling::personality).transpose()?;
+    time_offsets(linux, namespaces)?;
     // Refused rather than ignored: a container must not run with less than its author asked for.
     for (path, given) in [
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.personality", linux.personality().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
     ] {
         if given {
             return Err(Error::field(path, "is not supported yet"));
@@ -92,6 +92,27 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
         ));
     }
     user_mappings(spec, namespaces)
+}
+
+/// The clocks that a time namespace can shift (time_namespaces(7)).
+fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
+    let offsets = linux.time_offsets().iter().flatten();
+    for (clock, offset) in offsets {
+        let path = format!("linux.timeOffsets.{clock}");
+        if !namespaces.is_private(Ns::Time) {
+            return Err(Error::field(
+                path,
+                "time namespace offsets specified, but time namespace isn't enabled in the config",
+            ));
+        }
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(Error::field(path, "is not a clock with an offset (monotonic and boottime are)"));
+        }
+        if offset.nanosecs().is_some_and(|nanoseconds| nanoseconds >= 1_000_000_000) {
+            return Err(Error::field(format!("{path}.nanosecs"), "is a second or more"));
+        }
+    }
+    Ok(())
 }
 
 fn user_mappings(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
