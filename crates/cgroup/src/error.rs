@@ -50,6 +50,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An argument of `exec --cgroup` cannot be used.
+    #[error("invalid --cgroup argument: {argument}: {reason}")]
+    BadSubPath {
+        /// The argument.
+        argument: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A resource of the spec has a value that no kernel would take.
     #[error("linux.resources.{field}: {reason}")]
     BadResource {

@@ -19,6 +19,7 @@ mod layout;
 mod processes;
 mod remove;
 pub mod settings;
+mod sub;
 mod view;
 
 pub use entry::Entry;
