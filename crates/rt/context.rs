@@ -43,10 +43,32 @@ fn default_root() -> PathBuf {
     for_user.map_or_else(|| "/run/rt".into(), |dir| PathBuf::from(dir).join("rt"))
 }
 
-/// Goes on from where nobody can write to this program, for a command that lets a process enter a container.
-pub(crate) fn seal(preserve_fds: u32) -> anyhow::Result<()> {
+/// The service manager's socket, for what a container says of its readiness (sd_notify(3)).
+pub(crate) fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// How many sockets this process was activated with (sd_listen_fds(3)): none, unless they are meant for it.
+pub(crate) fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") == Some(std::process::id()) { number("LISTEN_FDS").unwrap_or(0) } else { 0 }
+}
+
+/// Goes on from where nobody can write to this program, for a command that lets a process enter a container. From 3 on, the process
+/// gets `listen_fds` and then `preserve_fds` descriptors, which must be there: a number of one that is not would
+/// become a descriptor of ours.
+pub(crate) fn seal(listen_fds: u32, preserve_fds: u32) -> anyhow::Result<()> {
+    let first = listen_fds.saturating_add(3);
+    if let Some(missing) =
+        (3..first.saturating_add(preserve_fds)).find(|fd| !sys::process::has_inherited(*fd))
+    {
+        match missing.checked_sub(first) {
+            Some(n) => bail!("--preserve-fds {preserve_fds}: descriptor {n} of them ({missing}) is not open"),
+            None => bail!("LISTEN_FDS={listen_fds}: descriptor {missing} is not open"),
+        }
+    }
     sys::sealed::enter()?;
-    own_descriptors(preserve_fds)
+    own_descriptors(listen_fds + preserve_fds)
 }
 
 /// Keeps what this process inherited, but for stdio and what is to be preserved, from every program that it starts: hooks and

@@ -9,9 +9,9 @@ use rustix::termios::{OptionalActions, Termios, Winsize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Connects to the socket of the caller who wants the terminal's master (`--console-socket`).
-pub(crate) fn connect(path: &Path) -> Result<OwnedFd> {
-    let step = || format!("connect to console socket {}", path.display());
+/// Connects to a socket that the caller wants something sent to: the terminal's master (`--console-socket`), a pidfd.
+pub(crate) fn connect(path: &Path, purpose: &str) -> Result<OwnedFd> {
+    let step = || format!("connect to {purpose} socket {}", path.display());
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .step(step)?;
@@ -117,23 +117,22 @@ impl Relay {
         }
     }
 
-    /// Waits for something to copy, or for `wake` to become readable, and copies what there is. False when the terminal has
-    /// been hung up: its last process closed it.
-    pub(crate) fn step(&mut self, wake: BorrowedFd<'_>) -> bool {
+    /// Waits for something to copy, or for one of `others` to become readable, and copies what there is. False when the
+    /// terminal has been hung up: its last process closed it.
+    pub(crate) fn step(&mut self, others: &[BorrowedFd<'_>]) -> bool {
         let master = self.master.as_fd();
-        let mut fds = vec![PollFd::new(&wake, PollFlags::IN), PollFd::new(&master, PollFlags::IN)];
         let stdin = rustix::stdio::stdin();
-        if self.stdin_open {
-            fds.push(PollFd::new(&stdin, PollFlags::IN));
-        }
+        let own = std::iter::once(&master).chain(self.stdin_open.then_some(&stdin));
+        let mut fds: Vec<_> = own.chain(others).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         if poll(&mut fds, None).is_err() {
             return true;
         }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        if ready.get(2) == Some(&true) {
+        let is_ready = |n: usize| !fds[n].revents().is_empty();
+        let (output, input) = (is_ready(0), self.stdin_open && is_ready(1));
+        if input {
             self.stdin_open = copy(stdin, master);
         }
-        !ready[1] || copy(master, rustix::stdio::stdout())
+        !output || copy(master, rustix::stdio::stdout())
     }
 
     /// Copies what is left of the output after the container's last process has ended.

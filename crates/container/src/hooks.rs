@@ -1,19 +1,25 @@
 //! Running a bundle's hooks (runtime-spec, config.md#posix-platform-hooks).
 
 use crate::error::{Error, Result};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::pipe::PipeFlags;
 use spec::oci::Hook;
 use spec::{Config, HookKind};
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
+use sys::Context;
+use sys::process::Exit;
+use sys::spawn::{Child, Spawn};
 
 /// Runs all hooks of one kind in order, each with the container's state on stdin; the first that fails ends it.
-pub(crate) fn run(config: &Config, kind: HookKind, state: &[u8]) -> Result<()> {
-    run_each(config, kind, state).next().map_or(Ok(()), Err)
+///
+/// They run in `dir`, where one is given: those of creation in the bundle, as with runc; else in our own directory.
+pub(crate) fn run(config: &Config, kind: HookKind, state: &[u8], dir: Option<&Path>) -> Result<()> {
+    run_each(config, kind, state, dir).next().map_or(Ok(()), Err)
 }
 
 /// Runs the hooks of one kind as the failures are asked for; who asks for all of them runs all.
@@ -21,10 +27,13 @@ pub(crate) fn run_each<'a>(
     config: &'a Config,
     kind: HookKind,
     state: &'a [u8],
+    dir: Option<&'a Path>,
 ) -> impl Iterator<Item = Error> + 'a {
     spec::hooks(&config.oci, kind).iter().enumerate().filter_map(move |(index, hook)| {
         log::debug!("{} hook #{index}: {}", kind.name(), hook.path().display());
-        run_one(hook, state).err().map(|reason| Error::Hook { kind: kind.name(), index, reason })
+        let reason = run_one(hook, state, dir).err()?;
+        let reason = format!("{}: {reason}", hook.path().display());
+        Some(Error::Hook { kind: kind.name(), index, reason })
     })
 }
 
@@ -33,36 +42,64 @@ pub(crate) fn any(config: &Config, kinds: &[HookKind]) -> bool {
     kinds.iter().any(|kind| !spec::hooks(&config.oci, *kind).is_empty())
 }
 
-fn run_one(hook: &Hook, state: &[u8]) -> std::result::Result<(), String> {
-    let mut command = Command::new(hook.path());
-    let mut args = hook.args().iter().flatten();
-    if let Some(name) = args.next() {
-        command.arg0(name);
-    }
+fn run_one(hook: &Hook, state: &[u8], dir: Option<&Path>) -> std::result::Result<(), String> {
     // Nobody reads along, so what a hook says must not fill a pipe; the end of its stderr is wanted when it fails.
-    let said = File::from(memfd_create("hook-stderr", MemfdFlags::CLOEXEC).map_err(|e| e.to_string())?);
-    let stderr = said.try_clone().map_err(|e| text(&e))?;
-    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
-    for entry in hook.env().iter().flatten() {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        command.env(name, value);
-    }
-    let path = hook.path().display();
-    let mut child = command.spawn().map_err(|e| format!("{path}: {}", text(&e)))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its state.
-        let _ = stdin.write_all(state);
-    }
-    let limit = hook.timeout().map(|s| Duration::from_secs(s.max(0).unsigned_abs()));
-    let status = wait(&mut child, limit).map_err(|e| format!("{path}: {e}"))?;
-    if status.success() {
+    let said = File::from(memfd_create("hook-stderr", MemfdFlags::CLOEXEC).map_err(errno)?);
+    let mut child = start(hook, state, dir, &said).map_err(|e| sys::strerror(e.errno))?;
+    let exit = match hook.timeout().map(i64::unsigned_abs) {
+        None => child.wait().map_err(|e| e.to_string())?,
+        Some(limit) => match child.wait_for(Duration::from_secs(limit)).map_err(|e| e.to_string())? {
+            Some(exit) => exit,
+            None => {
+                // With all that it has started; dropped, it is reaped.
+                child.kill_group();
+                return Err(format!("hook ran past specified timeout of {limit}.0s"));
+            }
+        },
+    };
+    if exit == Exit::Code(0) {
         return Ok(());
     }
     let output = end_of(&said);
     Err(match output.lines().rev().find(|l| !l.trim().is_empty()) {
-        Some(last) => format!("{path}: {status}, stderr: {last}"),
-        None => format!("{path}: {status}"),
+        Some(last) => format!("{exit}, stderr: {last}"),
+        None => exit.to_string(),
     })
+}
+
+fn start(hook: &Hook, state: &[u8], dir: Option<&Path>, stderr: &File) -> sys::Result<Child> {
+    let stdin = filled_pipe(state)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let null = null.call("open", || "\"/dev/null\"".into())?;
+    let mut spawn = Spawn::new(hook.path())?;
+    if let Some(args) = hook.args().as_ref().filter(|args| !args.is_empty()) {
+        spawn.argv(args)?;
+    }
+    for variable in hook.env().iter().flatten() {
+        spawn.variable(variable)?;
+    }
+    if let Some(dir) = dir {
+        spawn.current_dir(dir)?;
+    }
+    if hook.timeout().is_some() {
+        spawn.own_group();
+    }
+    spawn.fd(stdin.as_fd(), 0).fd(null.as_fd(), 1).fd(stderr.as_fd(), 2);
+    spawn.spawn()
+}
+
+/// A pipe that holds all of `data` before anyone reads it, so that a hook which does not read its state keeps nobody waiting, and
+/// one that has ended already gives no SIGPIPE.
+fn filled_pipe(data: &[u8]) -> sys::Result<OwnedFd> {
+    /// What a new pipe holds (pipe(7)).
+    const CAPACITY: usize = 65536;
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).call("pipe2", String::new)?;
+    if data.len() > CAPACITY {
+        rustix::pipe::fcntl_setpipe_size(&write, data.len())
+            .call("fcntl", || format!("F_SETPIPE_SZ, {}", data.len()))?;
+    }
+    File::from(write).write_all(data).call("write", || "the state to a hook".into())?;
+    Ok(read)
 }
 
 /// The last 4 KiB of what was written.
@@ -73,22 +110,6 @@ fn end_of(said: &File) -> String {
     String::from_utf8_lossy(&bytes[..read]).into_owned()
 }
 
-fn wait(child: &mut Child, limit: Option<Duration>) -> std::result::Result<std::process::ExitStatus, String> {
-    let Some(limit) = limit else { return child.wait().map_err(|e| text(&e)) };
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait().map_err(|e| text(&e))? {
-            return Ok(status);
-        }
-        if Instant::now() >= end {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("did not end within {} s", limit.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn text(error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), sys::strerror)
+fn errno(errno: rustix::io::Errno) -> String {
+    sys::strerror(errno.raw_os_error())
 }

@@ -19,7 +19,10 @@ pub(crate) fn plan(entry: &Entry, record: &Record, config: &Config) -> Result<Pl
         cgroup_namespace,
         empty_dir: entry.empty_dir()?,
     };
-    Ok(Plan::new(&config.oci, &context)?)
+    let Some(notify) = crate::notify::mount(entry) else { return Ok(Plan::new(&config.oci, &context)?) };
+    let mut with_notify = config.oci.clone();
+    with_notify.mounts_mut().get_or_insert_default().push(notify);
+    Ok(Plan::new(&with_notify, &context)?)
 }
 
 /// What the container's cgroup mount shows, in the words of the crate that mounts it; nothing where there is no such mount.

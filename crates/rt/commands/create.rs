@@ -23,6 +23,9 @@ pub(crate) struct Creation {
     /// Send the terminal's master to this unix socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Send a descriptor of init to this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Write init's process id to this file
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -43,17 +46,20 @@ impl Creation {
             id: target.id()?,
             bundle: self.bundle,
             console_socket: self.console_socket,
+            pidfd_socket: self.pidfd_socket,
             pid_file: self.pid_file,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
+            listen_fds: context::listen_fds(),
             preserve_fds: self.preserve_fds,
+            notify_socket: context::notify_socket(),
         })
     }
 }
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
     let request = arguments.creation.request(&arguments.target)?;
-    context::seal(request.preserve_fds)?;
+    context::seal(request.listen_fds, request.preserve_fds)?;
     ops::create(&context.store, &request)?;
     Ok(Exit::Success)
 }

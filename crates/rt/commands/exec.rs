@@ -12,6 +12,9 @@ pub(crate) struct Arguments {
     /// Send the terminal's master to this unix socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Send a descriptor of the process to this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Working directory in the container
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -36,10 +39,10 @@ pub(crate) struct Arguments {
     /// Write its process id to this file
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// SELinux label (not supported yet)
+    /// Run with this SELinux label
     #[arg(long, value_name = "LABEL")]
     process_label: Option<String>,
-    /// AppArmor profile (not supported yet)
+    /// Run in this AppArmor profile
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
     /// execve(2) can no longer grant privileges
@@ -51,6 +54,9 @@ pub(crate) struct Arguments {
     /// Pass this many descriptors, from 3 on, to it
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
+    /// Run it in this sub-cgroup of the container's, which must exist (may be repeated, once for each controller)
+    #[arg(long, value_name = "[CONTROLLER:]PATH")]
+    cgroup: Vec<String>,
     /// Start it in a paused container too
     #[arg(long)]
     ignore_paused: bool,
@@ -63,14 +69,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
     let request = request(arguments)?;
-    context::seal(request.preserve_fds)?;
+    context::seal(0, request.preserve_fds)?;
     Ok(exit_of(ops::exec(&context.store, &request)?))
 }
 
 fn request(arguments: Arguments) -> anyhow::Result<Exec> {
-    if arguments.process_label.is_some() || arguments.apparmor.is_some() {
-        bail!("--process-label and --apparmor are not supported yet");
-    }
     let process = arguments.process.as_ref().map(|path| {
         let bytes = std::fs::read(path).with_context(|| format!("--process {}", path.display()))?;
         anyhow::Ok(::spec::Process::parse(&bytes, &path.display().to_string())?)
@@ -92,11 +95,15 @@ fn request(arguments: Arguments) -> anyhow::Result<Exec> {
         user: arguments.user.as_deref().map(parse_user).transpose()?,
         additional_gids: arguments.additional_gids,
         caps: arguments.cap,
+        apparmor: arguments.apparmor.filter(|profile| !profile.is_empty()),
+        process_label: arguments.process_label.filter(|label| !label.is_empty()),
         no_new_privs: arguments.no_new_privs,
         detach: arguments.detach,
         console_socket: arguments.console_socket,
+        pidfd_socket: arguments.pidfd_socket,
         pid_file: arguments.pid_file,
         preserve_fds: arguments.preserve_fds,
+        cgroups: arguments.cgroup,
         ignore_paused: arguments.ignore_paused,
     })
 }

@@ -29,6 +29,6 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         keep: arguments.keep,
         no_subreaper: arguments.no_subreaper,
     };
-    context::seal(request.create.preserve_fds)?;
+    context::seal(request.create.listen_fds, request.create.preserve_fds)?;
     Ok(exit_of(ops::run(&context.store, &request)?))
 }

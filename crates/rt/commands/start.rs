@@ -1,5 +1,5 @@
 use super::Target;
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::Exit;
 use clap::Args;
 use container::ops;
@@ -12,6 +12,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
-    ops::start(&context.store, &arguments.target.id()?)?;
+    ops::start(&context.store, &arguments.target.id()?, context::notify_socket().as_deref())?;
     Ok(Exit::Success)
 }

@@ -242,10 +242,11 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     check(ret, "close_range", || format!("{first}, MAX, CLOEXEC")).map(drop)
 }
 
-/// Whether this process has a descriptor of this number (fcntl(2) F_GETFD).
-pub fn has_descriptor(number: u32) -> bool {
+/// Whether this process has a descriptor of this number that its caller gave it: one of our own is close-on-exec
+/// (fcntl(2) F_GETFD).
+pub fn has_inherited(number: u32) -> bool {
     // SAFETY: F_GETFD only looks, and takes any number.
-    libc::c_int::try_from(number).is_ok_and(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0)
+    libc::c_int::try_from(number).is_ok_and(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0)
 }
 
 #[cfg(test)]

@@ -23,11 +23,14 @@ pub(crate) struct Manifest {
     /// What was left out of the images because there is so little in it.
     #[serde(default)]
     pub(crate) hollow: Vec<Hollow>,
+    /// It has a directory for `$NOTIFY_SOCKET`, which is a mount that the bundle does not name.
+    #[serde(default)]
+    pub(crate) notify: bool,
 }
 
 impl Manifest {
-    pub(super) fn new(stdio: StdioNames, new_network: bool, hollow: Vec<Hollow>) -> Self {
-        Self { version: VERSION, stdio, new_network, hollow }
+    pub(super) fn new(stdio: StdioNames, new_network: bool, hollow: Vec<Hollow>, notify: bool) -> Self {
+        Self { version: VERSION, stdio, new_network, hollow, notify }
     }
 
     /// Writes it into an image directory.
@@ -59,7 +62,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let images = File::open(dir.path()).unwrap();
         assert_eq!(Manifest::read(images.as_fd()).unwrap(), Manifest::default());
-        let manifest = Manifest::new([None, Some("file[1:2]".into()), None], true, Vec::new());
+        let manifest = Manifest::new([None, Some("file[1:2]".into()), None], true, Vec::new(), true);
         manifest.write(images.as_fd()).unwrap();
         assert_eq!(Manifest::read(images.as_fd()).unwrap(), manifest);
         std::fs::write(dir.path().join(NAME), r#"{"version":9,"stdio":[null,null,null],"newNetwork":false}"#)

@@ -141,7 +141,7 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let mut frozen = Frozen::new(&entry, &record, request.after, state == Status::Paused, hollow);
     let outcome = frozen.dump(session, dump).map_err(Error::of_criu(&request.criu))?;
     let (stdio, hollow) = (std::mem::take(&mut frozen.stdio), std::mem::take(&mut frozen.hollow));
-    let manifest = Manifest::new(stdio, new_network, hollow);
+    let manifest = Manifest::new(stdio, new_network, hollow, crate::notify::has_directory(&entry));
     manifest.write(dirs.images().as_fd())?;
     descriptors::write(dirs.images().as_fd(), &record.stdio)?;
     if let Some(uid) = mapped_root(&config) {

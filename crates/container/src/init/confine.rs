@@ -1,6 +1,7 @@
 //! What a process is allowed: limits, ids, capabilities. In the order in which init applies them.
 
 use super::failure::{During, Failure, Result};
+use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit as KernelLimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets as KernelSets};
 use spec::oci::PosixRlimitType as Kind;
@@ -82,7 +83,7 @@ fn drop_bounding(keep: u64) -> Result<()> {
         match rustix::thread::remove_capability_from_bounding_set(one) {
             Ok(()) => {}
             // Past the last capability that this kernel knows.
-            Err(rustix::io::Errno::INVAL) => break,
+            Err(Errno::INVAL) => break,
             Err(e) => {
                 return Err(Failure::new(format!(
                     "unable to drop capability {bit} from the bounding set: {}",
@@ -98,16 +99,26 @@ fn user(user: &User) -> Result<()> {
     let groups: Vec<Gid> = user.groups.iter().map(|g| Gid::from_raw(*g)).collect();
     match rustix::thread::set_thread_groups(&groups) {
         Ok(()) => {}
-        // A user namespace whose owner may not drop groups: nothing was asked for, so nothing is lost (user_namespaces(7)).
-        Err(rustix::io::Errno::PERM) if groups.is_empty() => {}
+        Err(Errno::PERM) if groups.is_empty() || groups_are_denied() => {}
         Err(e) => return Err(Failure::new(format!("setgroups({:?}): {}", user.groups, text(e)))),
     }
     let gid = Gid::from_raw(user.gid);
-    rustix::thread::set_thread_res_gid(gid, gid, gid)
-        .map_err(|e| Failure::new(format!("setgid({}): {}", user.gid, text(e))))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(|e| refused("gid", user.gid, e))?;
     let uid = Uid::from_raw(user.uid);
-    rustix::thread::set_thread_res_uid(uid, uid, uid)
-        .map_err(|e| Failure::new(format!("setuid({}): {}", user.uid, text(e))))
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(|e| refused("uid", user.uid, e))
+}
+
+/// Whether this is a user namespace whose owner may not change groups (user_namespaces(7)): then there is nothing to be done
+/// about them, and runc lets them go without a word.
+fn groups_are_denied() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
+}
+
+fn refused(kind: &str, id: u32, errno: Errno) -> Failure {
+    Failure::new(match errno {
+        Errno::INVAL => format!("cannot set{kind} to unmapped {kind} {id} in user namespace"),
+        _ => format!("set{kind}({id}): {}", text(errno)),
+    })
 }
 
 fn capabilities(caps: &CapabilitySets, longer: CapabilitySet) -> Result<Option<Surplus>> {
@@ -152,6 +163,6 @@ fn chown_unless(fd: BorrowedFd<'_>, uid: u32, device: u64) {
     }
 }
 
-fn text(errno: rustix::io::Errno) -> String {
+fn text(errno: Errno) -> String {
     sys::strerror(errno.raw_os_error())
 }

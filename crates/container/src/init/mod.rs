@@ -4,10 +4,13 @@
 //! no second format to be told by. What it does is a list of steps, each of which either works or ends the process
 //! with a one-line reason that the parent prints as its own. [`launch::wire`](crate::launch) shows when who waits for whom.
 
+pub(crate) mod clocks;
 pub(crate) mod confine;
 pub(crate) mod failure;
 mod identity;
+pub(crate) mod lsm;
 pub(crate) mod program;
+pub(crate) mod scheduling;
 
 pub(crate) use identity::{become_root, write_sysctl};
 
@@ -18,12 +21,13 @@ use crate::launch::flag;
 use crate::launch::wire::{self, Report};
 use confine::Surplus;
 use failure::{During, Failure, Result};
+use lsm::Labels;
 use program::Program;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
 use spec::{Config, HookKind, Process};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::Namespaces;
 
@@ -58,6 +62,8 @@ pub(crate) struct Init<'a> {
     pub(crate) cgroup: cgroup::Entry,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
     pub(crate) unshare_cgroup: bool,
+    /// Whether to make a time namespace with offsets.
+    pub(crate) shift_clocks: bool,
     pub(crate) start: StartSignal,
     /// Where the terminal's master goes.
     pub(crate) console: Option<OwnedFd>,
@@ -89,6 +95,7 @@ impl Init<'_> {
     fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>> {
         guard()?;
         self.cgroup.enter().during("enter the container's cgroup")?;
+        scheduling::unbind();
         if self.new.contains(Namespaces::USER) {
             wait_go(wire)?;
             become_root()?;
@@ -100,23 +107,29 @@ impl Init<'_> {
         if self.unshare_cgroup {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
         }
+        if self.shift_clocks {
+            clocks::enter(self.config)?;
+        }
         identity::apply(self.config, self.new, self.keyring.as_deref())?;
+        let labels = Labels::open(self.process)?;
         let rootfs = rootfs::Rootfs::prepare(self.rootfs).map_err(|e| Failure::new(e.to_string()))?;
-        self.hooks(wire)?;
+        self.hooks(wire, &rootfs)?;
         self.enter(rootfs)?;
-        confine::rlimits(&self.process.rlimits)?;
-        make_ready(self.process, self.preserve_fds, self.filter, wire)
+        make_ready(self.config, self.process, &labels, self.preserve_fds, self.filter, wire)
     }
 
     /// The hooks that want the container's mounts and the host's: the runtime's own, run by the parent, then createContainer.
-    fn hooks(&self, wire: &OwnedFd) -> Result<()> {
+    fn hooks(&self, wire: &OwnedFd, rootfs: &rootfs::Rootfs<'_>) -> Result<()> {
         if !hooks::any(self.config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer])
         {
             return Ok(());
         }
         wire::report(wire, &Report::Namespaces);
         wait_go(wire)?;
-        hooks::run(self.config, HookKind::CreateContainer, &self.hook_state.json("creating", own_pid()))
+        // In the root, by its descriptor: in a user namespace the way there may be barred.
+        let root = PathBuf::from(format!("/proc/self/fd/{}", rootfs.root().as_fd().as_raw_fd()));
+        let state = self.hook_state.json("creating", own_pid());
+        hooks::run(self.config, HookKind::CreateContainer, &state, Some(&root))
             .map_err(|e| Failure::new(e.to_string()))
     }
 
@@ -160,7 +173,7 @@ impl Init<'_> {
         if !hooks::any(self.config, &[HookKind::StartContainer]) {
             return Ok(());
         }
-        hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", own_pid()))
+        hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", own_pid()), None)
             .map_err(|e| Failure::new(e.to_string()))
     }
 }
@@ -217,17 +230,24 @@ impl Ready<'_> {
     }
 }
 
-/// What init and exec have in common, last: the process' place, ids and rights, and the word that it is ready.
+/// What init and exec have in common, last: the process' share of the machine, its place, ids and rights, and the word that it
+/// is ready.
 pub(crate) fn make_ready<'a>(
+    config: &Config,
     process: &Process,
+    labels: &Labels<'_>,
     preserve_fds: u32,
     filter: Option<&'a Filter<'a>>,
     wire: &OwnedFd,
 ) -> Result<Ready<'a>> {
+    confine::rlimits(&process.rlimits)?;
+    scheduling::apply(config, process)?;
+    labels.apply()?;
     // Loading the filter takes it, or no_new_privs.
     let admin = filter.is_some() && !process.no_new_privileges;
     let longer = if admin { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
     let surplus = take_on(process, preserve_fds, longer)?;
+    scheduling::set_personality(config)?;
     let program = Program::find(process)?;
     rustix::process::set_parent_process_death_signal(None).during("prctl(PR_SET_PDEATHSIG)")?;
     let mut last_steps = LastSteps::new(filter, surplus);

@@ -3,6 +3,7 @@
 use super::failure::{During, Failure, Result};
 use rustix::fs::{Access, AtFlags, FileType};
 use spec::Process;
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -18,11 +19,12 @@ impl Program {
     /// Looks the program up in the container, as the user who will run it. Only finding it is done here, so that `create`
     /// can already say what `start` would fail on.
     pub(crate) fn find(process: &Process) -> Result<Self> {
+        let env = environment(process, Path::new("/etc/passwd"));
         let name = process.args.first().map(String::as_str).unwrap_or_default();
         let path = if name.contains('/') {
             check(name, name).map(|()| name.to_owned())?
         } else {
-            search(name, process)?
+            search(name, &env)?
         };
         let strings = |list: &[String]| {
             list.iter().map(|s| CString::new(s.as_str())).collect::<std::result::Result<Vec<_>, _>>()
@@ -30,7 +32,7 @@ impl Program {
         Ok(Self {
             path: CString::new(path).during("process.args[0]")?,
             args: strings(&process.args).during("process.args")?,
-            env: strings(&environment(process)).during("process.env")?,
+            env: strings(&env).during("process.env")?,
         })
     }
 
@@ -42,8 +44,8 @@ impl Program {
     }
 }
 
-fn search(name: &str, process: &Process) -> Result<String> {
-    let path = process.env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or_default();
+fn search(name: &str, env: &[String]) -> Result<String> {
+    let path = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or_default();
     let mut denied = None;
     for dir in path.split(':') {
         let candidate = if dir.is_empty() { format!("./{name}") } else { format!("{dir}/{name}") };
@@ -75,15 +77,15 @@ fn check(name: &str, path: &str) -> Result<()> {
     }
 }
 
-/// The environment as given, with a HOME (as runc does): the user's from /etc/passwd, or `/`.
-fn environment(process: &Process) -> Vec<String> {
-    let mut env = process.env.clone();
-    if !env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
-        env.retain(|e| !e.starts_with("HOME="));
-        env.push(format!(
-            "HOME={}",
-            home(process.user.uid, Path::new("/etc/passwd")).unwrap_or_else(|| "/".into())
-        ));
+/// The environment as given, each name once with its last value, and with a HOME: the user's from /etc/passwd, or `/`.
+fn environment(process: &Process, passwd: &Path) -> Vec<String> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().len();
+    let mut seen = HashSet::new();
+    let last = process.env.iter().rev().filter(|entry| seen.insert(&entry[..name(entry)]));
+    let mut env: Vec<String> = last.filter(|entry| *entry != "HOME=").cloned().collect();
+    env.reverse();
+    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+        env.push(format!("HOME={}", home(process.user.uid, passwd).unwrap_or_else(|| "/".into())));
     }
     env
 }
@@ -108,6 +110,16 @@ mod tests {
         std::fs::write(&file, "root:x:0:0:root:/root:/bin/sh\nweird\nu:x:7:7::/home/u:/bin/sh\n").unwrap();
         assert_eq!(home(7, &file).as_deref(), Some("/home/u"));
         assert_eq!(home(8, &file), None);
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let json = r#"{"args":["x"],"cwd":"/","user":{"uid":8,"gid":0},"env":["A=1","HOME=","B=2","A=3=4"]}"#;
+        let mut process = Process::parse(json.as_bytes(), "p").unwrap();
+        let none = Path::new("/no/such/file");
+        assert_eq!(environment(&process, none), ["B=2", "A=3=4", "HOME=/"]);
+        process.env = vec!["HOME=/x".into()];
+        assert_eq!(environment(&process, none), ["HOME=/x"]);
     }
 
     #[test]

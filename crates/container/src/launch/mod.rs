@@ -6,7 +6,7 @@ use crate::console;
 use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::hooks;
-use crate::init::{Init, Joined, StartSignal};
+use crate::init::{Init, Joined, StartSignal, clocks};
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -76,6 +76,8 @@ pub(crate) fn launch(
 ) -> Result<Launched> {
     let namespaces = bundle.config.namespaces()?;
     let all_new = namespaces.new.iter().fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
+    let shift_clocks = all_new.contains(Namespaces::TIME) && clocks::are_shifted(&bundle.config);
+    let by_init = if shift_clocks { Namespaces::CGROUP.with(Namespaces::TIME) } else { Namespaces::CGROUP };
     let hook_state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let filter = Filter::of(&bundle.config, entry.path.parent())?;
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
@@ -85,10 +87,11 @@ pub(crate) fn launch(
         config: &bundle.config,
         process,
         rootfs: &plan,
-        new: all_new.without(Namespaces::CGROUP),
+        new: all_new.without(by_init),
         joined: open_joined(&namespaces)?,
         cgroup: record.cgroup.entry(clone_dir.is_some())?,
         unshare_cgroup: all_new.contains(Namespaces::CGROUP),
+        shift_clocks,
         start: if options.wait_for_start { StartSignal::Socket(listen(entry)?) } else { StartSignal::Parent },
         console,
         keyring: options.new_keyring.then(|| CString::new(format!("_ses.{}", entry.id)).unwrap_or_default()),
@@ -138,8 +141,8 @@ fn supervise(
     if hooks::any(config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer]) {
         wire::expect(wire, &Report::Namespaces)?;
         let state = hook_state.json("creating", child.pid.as_raw_pid());
-        hooks::run(config, HookKind::Prestart, &state)?;
-        hooks::run(config, HookKind::CreateRuntime, &state)?;
+        hooks::run(config, HookKind::Prestart, &state, Some(&bundle.dir))?;
+        hooks::run(config, HookKind::CreateRuntime, &state, Some(&bundle.dir))?;
         wire::go(wire)?;
     }
     Ok(())
@@ -197,7 +200,7 @@ fn listen(entry: &Entry) -> Result<OwnedFd> {
 pub(crate) fn console_ends(terminal: &Terminal) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
     Ok(match terminal {
         Terminal::None => (None, None),
-        Terminal::Socket(path) => (Some(console::connect(path)?), None),
+        Terminal::Socket(path) => (Some(console::connect(path, "console")?), None),
         Terminal::Relay => {
             let (theirs, ours) = sys::seqpacket::pair()?;
             (Some(theirs), Some(ours))

@@ -3,7 +3,10 @@
 use super::foreground;
 use crate::error::{Error, Result, Step};
 use crate::hooks;
+use crate::init::lsm;
 use crate::launch::{self, Launched, Options, Terminal};
+use crate::notify;
+use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
 use cgroup::{Cgroup, Layout};
@@ -20,14 +23,37 @@ pub struct Create {
     pub bundle: PathBuf,
     /// Who receives the terminal's master.
     pub console_socket: Option<PathBuf>,
+    /// Who receives a descriptor of init.
+    pub pidfd_socket: Option<PathBuf>,
     /// Where init's process id is to be written.
     pub pid_file: Option<PathBuf>,
     /// Move the root instead of pivoting to it: for a root on a ramdisk.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 on the container inherits.
+    /// How many descriptors from 3 on are sockets that the caller was activated with (sd_listen_fds(3)): the container gets
+    /// them, and is told.
+    pub listen_fds: u32,
+    /// How many descriptors after those the container inherits.
     pub preserve_fds: u32,
+    /// The service manager's `$NOTIFY_SOCKET`; an abstract one begins with `@`.
+    pub notify_socket: Option<PathBuf>,
+}
+
+impl Create {
+    /// The process of the bundle, with what the caller's surroundings add to its environment.
+    fn process(&self, bundle: &Bundle) -> Result<Process> {
+        let mut process = bundle.config.process()?;
+        lsm::check(&process)?;
+        super::warn_of_capabilities(&process);
+        if self.notify_socket.is_some() {
+            process.env.push(notify::variable());
+        }
+        if self.listen_fds > 0 {
+            process.env.extend([format!("LISTEN_FDS={}", self.listen_fds), "LISTEN_PID=1".into()]);
+        }
+        Ok(process)
+    }
 }
 
 /// A request to make a container and start it at once.
@@ -46,7 +72,7 @@ pub struct Run {
 /// Makes a container, which then waits for [`start`](super::start).
 pub fn create(store: &Store, request: &Create) -> Result<()> {
     let bundle = Bundle::load(&request.bundle)?;
-    let process = bundle.config.process()?;
+    let process = request.process(&bundle)?;
     let terminal = terminal(process.terminal, request.console_socket.as_deref(), true)?;
     let made = make(store, request, &bundle, &process, terminal, true)?;
     let pid = made.launched.child.pid.as_raw_pid();
@@ -56,21 +82,28 @@ pub fn create(store: &Store, request: &Create) -> Result<()> {
 /// Makes and starts a container. In the foreground the outcome is how its init ended; detached, None.
 pub fn run(store: &Store, request: &Run) -> Result<Option<Exit>> {
     let bundle = Bundle::load(&request.create.bundle)?;
-    let process = bundle.config.process()?;
+    let process = request.create.process(&bundle)?;
     let terminal = terminal(process.terminal, request.create.console_socket.as_deref(), request.detach)?;
     let attended = if request.detach { None } else { Some(foreground::prepare(request.no_subreaper)?) };
-    let made = make(store, &request.create, &bundle, &process, terminal, false)?;
+    let mut made = make(store, &request.create, &bundle, &process, terminal, false)?;
+    let (entry, _) = made.container.parts();
+    let readiness = notify::Relay::listen(entry, request.create.notify_socket.as_deref())?;
     made.launched.start()?;
     let pid = made.launched.child.pid.as_raw_pid();
     let (entry, record) = finish(made.container, request.create.pid_file.as_deref(), pid)?;
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
-    if let Err(e) = hooks::run(&bundle.config, HookKind::Poststart, &state.json("running", pid)) {
+    if let Err(e) =
+        hooks::run(&bundle.config, HookKind::Poststart, &state.json("running", pid), Some(&bundle.dir))
+    {
         super::destroy(entry, &record, Some(&bundle.config))?;
         return Err(e);
     }
-    let Some(signals) = attended else { return Ok(None) };
     entry.unlock()?;
-    let exit = super::attend(&made.launched.child, made.launched.master, &signals)?;
+    let Some(signals) = attended else {
+        readiness.map_or(Ok(()), |relay| relay.wait(&made.launched.child))?;
+        return Ok(None);
+    };
+    let exit = super::attend(&made.launched.child, made.launched.master, readiness, &signals)?;
     if !request.keep {
         super::destroy_unless_gone(store, &entry.id, &bundle.config)?;
     }
@@ -90,6 +123,7 @@ fn make(
     terminal: Terminal,
     wait_for_start: bool,
 ) -> Result<Made> {
+    let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
     let mut container = Unfinished::begin(store, &request.id, bundle)?;
     container.make_cgroup(bundle)?;
     let options = Options {
@@ -97,10 +131,14 @@ fn make(
         wait_for_start,
         no_pivot: request.no_pivot,
         new_keyring: !request.no_new_keyring,
-        preserve_fds: request.preserve_fds,
+        preserve_fds: request.listen_fds + request.preserve_fds,
     };
     let (entry, record) = container.parts();
+    if request.notify_socket.is_some() {
+        notify::make_directory(entry)?;
+    }
     let launched = launch::launch(entry, record, bundle, process, &options)?;
+    pidfd_socket.send(&launched.child, Kind::Init)?;
     Ok(Made { container, launched })
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) ->
     entry.remove()?;
     if let (Some(config), Some(state)) = (config, state) {
         // The container is gone whatever its hooks say (runtime-spec, lifecycle step 13: log a warning, and go on).
-        hooks::run_each(config, HookKind::Poststop, &state.json("stopped", 0))
+        hooks::run_each(config, HookKind::Poststop, &state.json("stopped", 0), None)
             .for_each(|e| log::warn!("{e}"));
     }
     Ok(())

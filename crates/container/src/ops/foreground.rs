@@ -2,8 +2,9 @@
 
 use crate::console::Relay;
 use crate::error::Result;
+use crate::notify;
 use rustix::event::{PollFd, PollFlags, poll};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::process::{Child, Exit};
 use sys::signal::Signals;
 
@@ -16,31 +17,54 @@ pub(crate) fn prepare(no_subreaper: bool) -> Result<Signals> {
     Ok(Signals::take_all()?)
 }
 
-/// Passes signals and the terminal on until the child has ended; reaps whatever else ends meanwhile.
-pub(crate) fn attend(child: &Child, master: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
+/// Passes signals, the terminal and readiness on until the child has ended; reaps whatever else ends meanwhile.
+pub(crate) fn attend(
+    child: &Child,
+    master: Option<OwnedFd>,
+    mut readiness: Option<notify::Relay>,
+    signals: &Signals,
+) -> Result<Exit> {
     let mut relay = master.map(Relay::start);
     let exit = loop {
-        if let Some(exit) = wait_once(child, &mut relay, signals)? {
+        wait_once(&mut relay, readiness.as_ref(), signals);
+        pass_on(&mut readiness);
+        if let Some(exit) = handle(child, relay.as_ref(), signals)? {
             break exit;
         }
     };
+    pass_on(&mut readiness);
     if let Some(relay) = &relay {
         relay.drain();
     }
     Ok(exit)
 }
 
-/// Waits for the next thing to happen, and handles it; the exit, when it was the child's end.
-fn wait_once(child: &Child, relay: &mut Option<Relay>, signals: &Signals) -> Result<Option<Exit>> {
+/// Waits for the next thing to happen, and shows what the terminal has to show.
+fn wait_once(relay: &mut Option<Relay>, readiness: Option<&notify::Relay>, signals: &Signals) {
+    let others: Vec<BorrowedFd<'_>> =
+        std::iter::once(signals.fd()).chain(readiness.map(notify::Relay::fd)).map(AsFd::as_fd).collect();
     let Some(shown) = relay else {
-        let _ = poll(&mut [PollFd::new(signals.fd(), PollFlags::IN)], None);
-        return handle(child, None, signals);
+        let mut fds: Vec<_> = others.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let _ = poll(&mut fds, None);
+        return;
     };
-    if !shown.step(signals.fd().as_fd()) {
+    if !shown.step(&others) {
         // Hung up: nothing more to show, but the child may live on.
         *relay = None;
     }
-    handle(child, relay.as_ref(), signals)
+}
+
+/// Tells the service manager that the container is ready, once it says so; that nobody listens is not its fault.
+fn pass_on(readiness: &mut Option<notify::Relay>) {
+    let Some(relay) = readiness else { return };
+    match relay.pass_on() {
+        Ok(false) => {}
+        Ok(true) => *readiness = None,
+        Err(e) => {
+            log::warn!("{e}");
+            *readiness = None;
+        }
+    }
 }
 
 /// Handles the signals that wait; the exit, when one of them was the child's end.

@@ -26,7 +26,23 @@ use crate::launch::START_SOCKET;
 use crate::status::Status;
 use crate::store::{Entry, Init, Pending, Record};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use spec::Process;
 use std::os::fd::OwnedFd;
+
+/// Says which capabilities are asked for in vain: they are ignored, as in runc.
+pub(crate) fn warn_of_capabilities(process: &Process) {
+    let names = &process.unknown_capabilities;
+    if !names.is_empty() {
+        log::warn!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "));
+    }
+    let ambient = process.capabilities.map(|sets| sets.refused_ambient()).unwrap_or_default();
+    if !ambient.is_empty() {
+        log::warn!(
+            "ambient capabilities must be permitted and inheritable; ignoring [{}]",
+            ambient.join(" ")
+        );
+    }
+}
 
 /// A container's status, derived from the kernel.
 pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {

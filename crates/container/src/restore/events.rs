@@ -6,7 +6,7 @@ use crate::hooks;
 use crate::launch::Terminal;
 use crate::state::HookState;
 use criu::{Answer, Notify};
-use spec::{Config, HookKind};
+use spec::{Bundle, Config, HookKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use sys::path::Root;
@@ -15,6 +15,7 @@ use sys::view::MountView;
 /// Listens to a restore: runs the hooks of creation, and takes the terminal.
 pub(super) struct Events<'a> {
     config: &'a Config,
+    bundle: &'a Path,
     plan: &'a rootfs::Plan,
     hollow: &'a [rootfs::Hollow],
     state: HookState,
@@ -26,14 +27,15 @@ pub(super) struct Events<'a> {
 
 impl<'a> Events<'a> {
     pub(super) fn new(
-        config: &'a Config,
+        bundle: &'a Bundle,
         plan: &'a rootfs::Plan,
         hollow: &'a [rootfs::Hollow],
         state: HookState,
         terminal: &'a Terminal,
         is_network_empty: bool,
     ) -> Self {
-        Self { config, plan, hollow, state, terminal, is_network_empty, master: None }
+        let (config, bundle) = (&bundle.config, bundle.dir.as_path());
+        Self { config, bundle, plan, hollow, state, terminal, is_network_empty, master: None }
     }
 
     /// The terminal's master, where this process is to show it.
@@ -49,8 +51,8 @@ impl Notify for Events<'_> {
             network::set_up(pid, self.config)?;
         }
         let state = self.state.json("creating", pid);
-        hooks::run(self.config, HookKind::Prestart, &state)?;
-        hooks::run(self.config, HookKind::CreateRuntime, &state)?;
+        hooks::run(self.config, HookKind::Prestart, &state, Some(self.bundle))?;
+        hooks::run(self.config, HookKind::CreateRuntime, &state, Some(self.bundle))?;
         Ok(())
     }
 
@@ -64,7 +66,7 @@ impl Notify for Events<'_> {
         match self.terminal {
             Terminal::Socket(path) => {
                 let name = rustix::pty::ptsname(&master, Vec::new())?;
-                let socket = console::connect(path)?;
+                let socket = console::connect(path, "console")?;
                 sys::seqpacket::send(socket, name.as_bytes(), &[master.as_fd()])?;
             }
             Terminal::Relay => self.master = Some(master),

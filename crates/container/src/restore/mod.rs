@@ -88,7 +88,9 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     }
     let (entry, record) = container.commit()?;
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
-    if let Err(e) = hooks::run(&bundle.config, HookKind::Poststart, &state.json("running", pid)) {
+    if let Err(e) =
+        hooks::run(&bundle.config, HookKind::Poststart, &state.json("running", pid), Some(&bundle.dir))
+    {
         ops::destroy(entry, &record, Some(&bundle.config))?;
         return Err(e);
     }
@@ -97,7 +99,7 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     ready(&outcome);
     let Some(signals) = signals else { return Ok(outcome) };
     entry.unlock()?;
-    outcome.exit = Some(ops::attend(&restored.child, restored.master, &signals)?);
+    outcome.exit = Some(ops::attend(&restored.child, restored.master, None, &signals)?);
     ops::destroy_unless_gone(store, &entry.id, &bundle.config)?;
     Ok(outcome)
 }
@@ -136,13 +138,17 @@ fn bring_back(
 ) -> Result<Restored> {
     let (entry, record) = container.parts();
     let namespaces = bundle.config.namespaces()?;
+    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
+    let manifest = Manifest::read(dirs.images().as_fd())?;
+    if manifest.notify {
+        crate::notify::make_directory(entry)?;
+    }
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     rootfs::create_mountpoints(&plan, &Root::at(&record.rootfs)?)?;
     let _put_old = PutOld::make(&record.rootfs, plan.readonly_root);
     // CRIU wants the root to be a mount point.
     let view = MountView::private(&record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
-    let manifest = Manifest::read(dirs.images().as_fd())?;
     let mut external = external::for_restore(&plan)?;
     external.extend(external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?);
     let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
@@ -167,7 +173,7 @@ fn bring_back(
         ..restore_request(request, record, &dirs)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
-    let mut events = Events::new(&bundle.config, &plan, &manifest.hollow, state, terminal, is_network_empty);
+    let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
     let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
     let child = adopt(outcome.pid)?;
     let stat = sys::proc::stat(child.pid)?

@@ -3,8 +3,8 @@
 use crate::console::Pty;
 use crate::filter::Filter;
 use crate::init::failure::{During, Failure};
-use crate::init::{self, Ready, confine};
-use spec::Process;
+use crate::init::{self, Ready, lsm::Labels, scheduling};
+use spec::{Config, Process};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use sys::process::Namespaces;
 
@@ -13,6 +13,7 @@ pub(super) struct ChildSide<'a> {
     pub(super) entry: cgroup::Entry,
     pub(super) pidfd: BorrowedFd<'a>,
     pub(super) namespaces: Namespaces,
+    pub(super) config: &'a Config,
     pub(super) process: &'a Process,
     pub(super) console: Option<OwnedFd>,
     pub(super) preserve_fds: u32,
@@ -33,8 +34,9 @@ impl ChildSide<'_> {
 
     fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
         init::guard()?;
-        self.entry.enter().during("enter the container's cgroup")?;
+        self.enter_cgroup()?;
         set_oom_score_adj(self.process)?;
+        let labels = Labels::open(self.process)?;
         sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
         if self.namespaces.contains(Namespaces::USER) {
             init::become_root()?;
@@ -46,8 +48,17 @@ impl ChildSide<'_> {
         } else {
             rootfs::reopen_null().during("reopen /dev/null")?;
         }
-        confine::rlimits(&self.process.rlimits)?;
-        init::make_ready(self.process, self.preserve_fds, self.filter, wire)
+        init::make_ready(self.config, self.process, &labels, self.preserve_fds, self.filter, wire)
+    }
+
+    /// With the processors that `execCPUAffinity` names for the time from here; else with all that the cgroup allows.
+    fn enter_cgroup(&self) -> Result<(), Failure> {
+        self.entry.enter().during("enter the container's cgroup")?;
+        match &self.process.exec_cpu_affinity.finally {
+            Some(processors) => scheduling::bind_to(processors, "process.execCPUAffinity.final")?,
+            None => scheduling::unbind(),
+        }
+        Ok(())
     }
 }
 

@@ -5,17 +5,20 @@ mod child;
 
 use super::{init_pidfd, status, terminal, write_pid_file};
 use crate::console;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
+use crate::init::lsm;
 use crate::launch::wire;
 use crate::launch::{KillOnDrop, console_ends, flag};
+use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::status::Status;
 use crate::store::{Entry, Init, Record, Store};
 use adoption::{GoBetween, Owner};
+use cgroup::Cgroup;
 use child::ChildSide;
 use spec::oci::LinuxNamespaceType as Ns;
-use spec::{Config, Id, Process, capability_bit};
+use spec::{Config, Id, NumberSet, Process, capability_bit};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::{Child, Exit, Forked, Namespaces};
@@ -50,16 +53,24 @@ pub struct Exec {
     pub additional_gids: Vec<u32>,
     /// Capabilities to add, by name.
     pub caps: Vec<String>,
+    /// The AppArmor profile, in place of the container process' own.
+    pub apparmor: Option<String>,
+    /// The SELinux label, in place of the container process' own.
+    pub process_label: Option<String>,
     /// execve(2) can no longer grant privileges.
     pub no_new_privs: bool,
     /// Return when it runs, instead of when it has ended.
     pub detach: bool,
     /// Who receives the terminal's master.
     pub console_socket: Option<PathBuf>,
+    /// Who receives a descriptor of the process.
+    pub pidfd_socket: Option<PathBuf>,
     /// Where its process id is to be written.
     pub pid_file: Option<PathBuf>,
     /// How many descriptors from 3 on it inherits.
     pub preserve_fds: u32,
+    /// The sub-cgroups to run it in (`[CONTROLLER:]PATH`).
+    pub cgroups: Vec<String>,
     /// Start it in a paused container too, where it waits for the resume.
     pub ignore_paused: bool,
 }
@@ -70,18 +81,25 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     let init = running_init(&entry, &record, request)?;
     let config = entry.config()?;
     let process = process(&config, request)?;
+    lsm::check(&process)?;
+    super::warn_of_capabilities(&process);
     let terminal = terminal(process.terminal, request.console_socket.as_deref(), request.detach)?;
     let (console, master_side) = console_ends(&terminal)?;
+    let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
     // Orphans of an exec belong to the container's init, so there is nothing to adopt here.
     let signals = if request.detach { None } else { Some(super::foreground::prepare(true)?) };
     let owner = if request.detach && request.pid_file.is_none() { Owner::Init } else { Owner::Caller };
     let filter = Filter::of(&config, Some(store.root()))?;
     let new = New { process: &process, console, preserve_fds: request.preserve_fds, filter: filter.as_ref() };
-    let Started { child, wire, go_between } = start(&record, &config, init, owner, new)?;
+    let place = record.cgroup.sub(&request.cgroups)?;
+    let bound = process.exec_cpu_affinity.initial.as_ref().map(Bound::to).transpose()?;
+    let Started { child, wire, go_between } = start(&place, &config, init, owner, new)?;
+    drop(bound);
     let killed_on_error = KillOnDrop(Some(&child));
     let state = || HookState::new(&entry.id, &record.bundle, &config).at("running", init.pid);
     filter::expect_ready(&wire, &child, filter.as_ref(), state)?;
     drop(go_between);
+    pidfd_socket.send(&child, Kind::Exec)?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, child.pid.as_raw_pid())?;
     }
@@ -93,7 +111,7 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     drop(entry);
     match signals {
         None => Ok(None),
-        Some(signals) => super::attend(&child, master, &signals).map(Some),
+        Some(signals) => super::attend(&child, master, None, &signals).map(Some),
     }
 }
 
@@ -113,10 +131,10 @@ fn running_init(entry: &Entry, record: &Record, request: &Exec) -> Result<Init> 
 
 /// The process as asked for: from the request whole, or the container's own with the request's changes.
 fn process(config: &Config, request: &Exec) -> Result<Process> {
-    if let Some(process) = &request.process {
-        return Ok(process.clone());
-    }
     let mut process = config.process()?;
+    if let Some(given) = &request.process {
+        return Ok(given.clone().or(process));
+    }
     process.args.clone_from(&request.args);
     process.terminal = request.tty;
     process.env.extend(request.env.iter().cloned());
@@ -132,10 +150,13 @@ fn process(config: &Config, request: &Exec) -> Result<Process> {
     }
     process.user.groups.extend(&request.additional_gids);
     process.no_new_privileges |= request.no_new_privs;
+    process.apparmor_profile = request.apparmor.clone().or(process.apparmor_profile);
+    process.selinux_label = request.process_label.clone().or(process.selinux_label);
     for name in &request.caps {
-        let bit = capability_bit(name)
-            .ok_or_else(|| Error::Request(format!("--cap: unknown capability {name:?}")))?;
-        process.capabilities.get_or_insert_default().add(bit);
+        match capability_bit(name) {
+            Some(bit) => process.capabilities.get_or_insert_default().add(bit),
+            None => process.unknown_capabilities.push(name.clone()),
+        }
     }
     Ok(process)
 }
@@ -157,19 +178,20 @@ struct New<'a> {
 }
 
 /// Forks the process into the container's pid namespace and cgroup; it reports on the wire, and waits.
-fn start(record: &Record, config: &Config, init: Init, owner: Owner, new: New<'_>) -> Result<Started> {
+fn start(cgroup: &Cgroup, config: &Config, init: Init, owner: Owner, new: New<'_>) -> Result<Started> {
     let Some(pidfd) = init_pidfd(init)? else {
         return Err(Error::Request("container not running: its init process has ended".into()));
     };
     let namespaces = config.namespaces()?;
     let kinds = namespaces.new.iter().chain(namespaces.joined.iter().map(|(kind, _)| kind));
     let all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
-    let clone_dir = record.cgroup.clone_fd()?;
+    let clone_dir = cgroup.clone_fd()?;
     let (wire, theirs) = sys::seqpacket::pair()?;
     let child_side = ChildSide {
-        entry: record.cgroup.entry(clone_dir.is_some())?,
+        entry: cgroup.entry(clone_dir.is_some())?,
         pidfd: pidfd.as_fd(),
         namespaces: all.without(Namespaces::PID),
+        config,
         process: new.process,
         console: new.console,
         preserve_fds: new.preserve_fds,
@@ -188,6 +210,25 @@ fn start(record: &Record, config: &Config, init: Init, owner: Owner, new: New<'_
         }
     };
     Ok(Started { child, wire, go_between })
+}
+
+/// This process bound to certain processors, so that what it forks is, too; dropped, it runs where it did before.
+struct Bound {
+    before: Vec<u64>,
+}
+
+impl Bound {
+    fn to(processors: &NumberSet) -> Result<Self> {
+        let before = sys::sched::affinity()?;
+        sys::sched::set_affinity(&processors.words).step(|| "process.execCPUAffinity.initial".into())?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = sys::sched::set_affinity(&self.before);
+    }
 }
 
 /// Runs `fork` so that the child is born in the other process' pid namespace.
