@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod exec;
 mod features;
+mod handover;
 mod hooks;
 mod images;
 mod kill;
@@ -18,9 +19,11 @@ mod list;
 mod namespaces;
 mod network;
 mod pause;
+mod process;
 mod ps;
 mod restore;
 mod run;
+mod scheduling;
 mod seccomp;
 mod seccomp_listener;
 mod spec;
@@ -48,9 +51,11 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("killed", killed::cases())
         .module("list", list::cases())
         .module("pause", pause::cases())
+        .module("process", process::cases())
         .module("ps", ps::cases())
         .module("restore", restore::cases())
         .module("run", run::cases())
+        .module("scheduling", scheduling::cases())
         .module("seccomp", seccomp::cases())
         .module("seccomp_listener", seccomp_listener::cases())
         .module("spec", spec::cases())
@@ -60,6 +65,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("at_once", at_once::cases())
         .module("attacks", attacks::cases())
         .module("cgroups", cgroups::cases())
+        .module("handover", handover::cases())
         .module("hooks", hooks::cases())
         .module("namespaces", namespaces::cases())
         .module("network", network::cases())

@@ -92,16 +92,6 @@ impl CapabilitySets {
         }
         self.ambient |= self.inheritable & 1 << bit;
     }
-
-    /// The names of those ambient capabilities that the kernel will refuse: not permitted, or not inheritable.
-    pub fn refused_ambient(&self) -> Vec<String> {
-        let refused = self.ambient & !(self.permitted & self.inheritable);
-        capability_names()
-            .enumerate()
-            .filter(|(bit, _)| refused & 1 << bit != 0)
-            .map(|(_, name)| name)
-            .collect()
-    }
 }
 
 fn bit(capability: Capability) -> Option<u32> {
@@ -118,6 +108,12 @@ pub fn capability_bit(name: &str) -> Option<u32> {
 /// All capability names ("CAP_CHOWN", ...) in the kernel's order.
 pub fn capability_names() -> impl Iterator<Item = String> {
     ORDER.iter().map(|c| format!("CAP_{c}"))
+}
+
+/// The names of the capabilities of a set, in the kernel's order.
+pub fn capability_list(set: u64) -> String {
+    let named = capability_names().enumerate().filter(|(bit, _)| set & 1 << bit != 0);
+    named.map(|(_, name)| name).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -144,7 +140,6 @@ mod tests {
         let both = 1 << 5 | 1 << 7;
         assert_eq!((sets.bounding, sets.effective, sets.permitted), (both, both, both));
         assert_eq!((sets.inheritable, sets.ambient), (1 << 5, 1 << 5));
-        sets.ambient = both;
-        assert_eq!(sets.refused_ambient(), ["CAP_SETUID"]);
+        assert_eq!(capability_list(both), "CAP_KILL CAP_SETUID");
     }
 }

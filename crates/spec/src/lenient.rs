@@ -101,6 +101,13 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_processors_may_have_blanks() {
+        let json = r#"{"args":["x"],"cwd":"/","user":{"uid":0,"gid":0},"execCPUAffinity":{"initial":" 0, 2","final":","}}"#;
+        let affinity = Process::parse(json.as_bytes(), "p").unwrap().exec_cpu_affinity;
+        assert_eq!((affinity.initial.unwrap().words, affinity.finally), (vec![5], None));
+    }
+
+    #[test]
     fn another_mistake_is_reported_as_such() {
         let json =
             r#"{"args":["x"],"cwd":"/","user":{"uid":"a","gid":0},"capabilities":{"bounding":["CAP_NEW"]}}"#;

@@ -16,7 +16,7 @@ mod seccomp;
 mod validate;
 
 pub use bundle::{Bundle, Config};
-pub use capability::{CapabilitySets, capability_bit, capability_names};
+pub use capability::{CapabilitySets, capability_bit, capability_list, capability_names};
 pub use default::{Host, default_config};
 pub use hooks::{HookKind, hooks};
 pub use id::Id;

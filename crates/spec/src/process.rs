@@ -108,13 +108,12 @@ impl Process {
     }
 
     /// Takes what this process does not say of itself from the container's own, as runc does: a process that joins a container
-    /// is confined no less than its init.
+    /// is confined no less than its init. Limits and no_new_privs are its own to say.
     #[must_use]
     pub fn or(self, container: Self) -> Self {
         let own_affinity = self.exec_cpu_affinity != CpuAffinity::default();
         Self {
             capabilities: self.capabilities.or(container.capabilities),
-            rlimits: if self.rlimits.is_empty() { container.rlimits } else { self.rlimits },
             oom_score_adj: self.oom_score_adj.or(container.oom_score_adj),
             apparmor_profile: self.apparmor_profile.or(container.apparmor_profile),
             selinux_label: self.selinux_label.or(container.selinux_label),

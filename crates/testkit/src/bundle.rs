@@ -14,10 +14,10 @@ use crate::{Cmd, Fallible};
 /// would have to run in a chroot.
 const APPLETS: &[&str] = &[
     "awk", "base64", "cat", "chmod", "chown", "cut", "dd", "df", "dirname", "echo", "env", "false", "find",
-    "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "md5sum", "mkdir", "mkfifo", "mknod",
-    "mount", "mv", "nc", "netstat", "od", "printf", "ps", "pwd", "readlink", "rm", "sed", "seq", "setsid",
-    "sh", "sleep", "sort", "stat", "stty", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount",
-    "uname", "usleep", "wc", "which", "xargs", "yes",
+    "grep", "head", "hostname", "id", "ionice", "ip", "kill", "ln", "ls", "md5sum", "mkdir", "mkfifo",
+    "mknod", "mount", "mv", "nc", "netstat", "od", "printf", "ps", "pwd", "readlink", "rm", "sed", "seq",
+    "setsid", "sh", "sleep", "sort", "stat", "stty", "tail", "tee", "test", "touch", "tr", "true", "tty",
+    "umount", "uname", "usleep", "wc", "which", "xargs", "yes",
 ];
 
 /// The busybox of the machine, if it is statically linked (a dynamic one names its loader in its head).

@@ -37,6 +37,14 @@ impl ConsoleSocket {
     /// # Errors
     /// When nobody sends one in time.
     pub fn accept(&self) -> Fallible<Console> {
+        Ok(Console { master: self.accept_descriptor()?.1.into(), seen: String::new() })
+    }
+
+    /// Receives any descriptor (`--pidfd-socket` sends one in the same way), with the text that came along.
+    ///
+    /// # Errors
+    /// When nobody sends one in time.
+    pub fn accept_descriptor(&self) -> Fallible<(String, OwnedFd)> {
         let mut stream = None;
         wait_until("a connection to the console socket", || {
             stream = self.listener.accept().ok();
@@ -45,22 +53,24 @@ impl ConsoleSocket {
         let (stream, _) = stream.ok_or("no connection")?;
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(patience()))?;
-        Ok(Console { master: receive(&stream)?.into(), seen: String::new() })
+        receive(&stream)
     }
 }
 
-fn receive(stream: &UnixStream) -> Fallible<OwnedFd> {
+fn receive(stream: &UnixStream) -> Fallible<(String, OwnedFd)> {
     let mut name = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(stream, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    control
+    let got = recvmsg(stream, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let text = String::from_utf8_lossy(&name[..got.bytes]).into_owned();
+    let fd = control
         .drain()
         .find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
         })
-        .ok_or_else(|| "the message on the console socket holds no descriptor".into())
+        .ok_or("the message on the console socket holds no descriptor")?;
+    Ok((text, fd))
 }
 
 /// The master side of a terminal, as a person in front of it would use it.

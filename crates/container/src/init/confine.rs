@@ -124,7 +124,8 @@ fn refused(kind: &str, id: u32, errno: Errno) -> Failure {
 fn capabilities(caps: &CapabilitySets, longer: CapabilitySet) -> Result<Option<Surplus>> {
     let current = rustix::thread::capabilities(None).during("capget")?;
     let wanted = KernelSets {
-        // What this process does not have it cannot give; runc leaves it out too, without a word.
+        // What this process does not have it cannot give; a runtime should not fail then (runtime-spec, config.md). The
+        // parent has warned of it.
         permitted: CapabilitySet::from_bits_retain(caps.permitted) & current.permitted,
         effective: CapabilitySet::from_bits_retain(caps.effective)
             & current.permitted

@@ -19,6 +19,7 @@ use crate::filter::{Filter, LastSteps};
 use crate::hooks;
 use crate::launch::flag;
 use crate::launch::wire::{self, Report};
+use clocks::Clocks;
 use confine::Surplus;
 use failure::{During, Failure, Result};
 use lsm::Labels;
@@ -96,6 +97,7 @@ impl Init<'_> {
         guard()?;
         self.cgroup.enter().during("enter the container's cgroup")?;
         scheduling::unbind();
+        let clocks = self.shift_clocks.then(|| Clocks::open(self.config)).transpose()?;
         if self.new.contains(Namespaces::USER) {
             wait_go(wire)?;
             become_root()?;
@@ -107,9 +109,7 @@ impl Init<'_> {
         if self.unshare_cgroup {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
         }
-        if self.shift_clocks {
-            clocks::enter(self.config)?;
-        }
+        clocks.map_or(Ok(()), Clocks::enter)?;
         identity::apply(self.config, self.new, self.keyring.as_deref())?;
         let labels = Labels::open(self.process)?;
         let rootfs = rootfs::Rootfs::prepare(self.rootfs).map_err(|e| Failure::new(e.to_string()))?;

@@ -23,18 +23,21 @@ fn set_scheduler(config: &Config, given: &spec::Scheduler) -> Result<()> {
     let spec::Scheduler { policy, flags, nice, priority, runtime, deadline, period } = *given;
     let attr = SchedAttr { policy, flags, nice, priority, runtime, deadline, period };
     sched::set_scheduler(&attr).map_err(|e| {
-        let hint = if e.is(rustix::io::Errno::PERM.raw_os_error()) && has_cpuset(config) {
-            " (SCHED_DEADLINE cannot be used together with linux.resources.cpu.cpus)"
-        } else {
-            ""
-        };
+        let hint = if e.is(rustix::io::Errno::PERM.raw_os_error()) { refusal(config, policy) } else { "" };
         Failure::new(format!("process.scheduler: {e}{hint}"))
     })
 }
 
-fn has_cpuset(config: &Config) -> bool {
+/// What may be in the way of a scheduling policy besides a missing CAP_SYS_NICE (sched(7)).
+fn refusal(config: &Config, policy: u32) -> &'static str {
+    const DEADLINE: u32 = 6;
     let resources = config.linux().and_then(|l| l.resources().as_ref());
-    resources.and_then(|r| r.cpu().as_ref()).is_some_and(|cpu| cpu.cpus().is_some())
+    let has_cpuset = resources.and_then(|r| r.cpu().as_ref()).is_some_and(|cpu| cpu.cpus().is_some());
+    match policy {
+        DEADLINE if has_cpuset => " (SCHED_DEADLINE cannot be used together with linux.resources.cpu.cpus)",
+        1 | 2 => " (on cgroup v1 it may need linux.resources.cpu.realtimeRuntime)",
+        _ => "",
+    }
 }
 
 /// The execution domain that the program starts in.

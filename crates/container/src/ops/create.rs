@@ -10,6 +10,7 @@ use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
 use cgroup::{Cgroup, Layout};
+use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Id, Process};
 use std::path::{Path, PathBuf};
 use sys::process::Exit;
@@ -45,7 +46,7 @@ impl Create {
     fn process(&self, bundle: &Bundle) -> Result<Process> {
         let mut process = bundle.config.process()?;
         lsm::check(&process)?;
-        super::warn_of_capabilities(&process);
+        super::warn_of_capabilities(&process, bundle.config.namespaces()?.is_private(Ns::User));
         if self.notify_socket.is_some() {
             process.env.push(notify::variable());
         }

@@ -30,17 +30,21 @@ use spec::Process;
 use std::os::fd::OwnedFd;
 
 /// Says which capabilities are asked for in vain: they are ignored, as in runc.
-pub(crate) fn warn_of_capabilities(process: &Process) {
+pub(crate) fn warn_of_capabilities(process: &Process, has_user_namespace: bool) {
     let names = &process.unknown_capabilities;
     if !names.is_empty() {
         log::warn!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "));
     }
-    let ambient = process.capabilities.map(|sets| sets.refused_ambient()).unwrap_or_default();
+    let Some(sets) = process.capabilities else { return };
+    let ambient = spec::capability_list(sets.ambient & !(sets.permitted & sets.inheritable));
     if !ambient.is_empty() {
-        log::warn!(
-            "ambient capabilities must be permitted and inheritable; ignoring [{}]",
-            ambient.join(" ")
-        );
+        log::warn!("ambient capabilities must be permitted and inheritable; ignoring [{ambient}]");
+    }
+    // In a user namespace of its own the container's root has them all.
+    let ours = rustix::thread::capabilities(None).map_or(u64::MAX, |ours| ours.permitted.bits());
+    let missing = spec::capability_list(sets.permitted & !ours);
+    if !has_user_namespace && !missing.is_empty() {
+        log::warn!("this process cannot give capabilities that it does not have; ignoring [{missing}]");
     }
 }
 

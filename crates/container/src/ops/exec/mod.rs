@@ -82,7 +82,7 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     let config = entry.config()?;
     let process = process(&config, request)?;
     lsm::check(&process)?;
-    super::warn_of_capabilities(&process);
+    super::warn_of_capabilities(&process, config.namespaces()?.is_private(Ns::User));
     let terminal = terminal(process.terminal, request.console_socket.as_deref(), request.detach)?;
     let (console, master_side) = console_ends(&terminal)?;
     let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
