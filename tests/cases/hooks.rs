@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{BundleBuilder, Case, Container, Fallible, Outcome, Test, Value, both, json, needs, rt_only};
+use testkit::{
+    BundleBuilder, Case, Container, Fallible, Outcome, Test, Value, both, json, needs, rt_only, wait_until,
+};
 
 use super::checkpoint::counting;
 use super::counter::{COUNTER, counts_on};
@@ -29,6 +31,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         both("missing_hook", missing_hook),
         both("timeout", timeout),
+        rt_only("timeout_ends_what_it_started", "runc kills the hook alone", timeout_ends_what_it_started),
+        both("directories", directories),
+        both("signals_of_a_foreground_hook", signals_of_a_foreground_hook),
+        rt_only("empty_environment", "runc passes its own on", empty_environment),
+        both("ends_before_its_state", ends_before_its_state),
         both("much_output", much_output),
         both("does_not_read_its_state", does_not_read_its_state),
         rt_only("restore_runs_them", "runc 1.1 does not run poststart", restore_runs_them).needs(needs::criu),
@@ -161,6 +168,70 @@ fn timeout(test: &Test) -> Outcome {
     assert!(started.elapsed() > Duration::from_millis(900), "{output}");
     one_line(test, &output, &["createRuntime", "/bin/sleep"])?;
     test.leaves_nothing()
+}
+
+fn timeout_ends_what_it_started(test: &Test) -> Outcome {
+    let builder = test.bundle()?.script(SLEEPER);
+    let started = builder.path("/started");
+    let script = format!("sleep 1000 & echo $! >{started}; wait");
+    let slow =
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"], "timeout": 1});
+    let bundle = builder.push("/hooks/createRuntime", slow).build()?;
+    let output = test.container(&bundle).cmd("run", &["--detach", "--bundle", bundle.directory()]).fails()?;
+    one_line(test, &output, &["createRuntime", "past specified timeout of 1.0s"])?;
+    let stat = format!("/proc/{}/stat", bundle.read("/started").trim());
+    wait_until("the end of what the hook started", || {
+        std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
+    })?;
+    test.leaves_nothing()
+}
+
+/// The hooks of the runtime run in the bundle, those in the container in its root.
+fn directories(test: &Test) -> Outcome {
+    let builder = test.bundle()?.script(SLEEPER).set("/process/cwd", json!("/tmp"));
+    let seen = builder.path("/seen");
+    let builder = ["prestart", "createRuntime", "createContainer"].iter().fold(builder, |builder, kind| {
+        builder.push(&format!("/hooks/{kind}"), hook(&format!("pwd -P >>{seen}")))
+    });
+    let container = test.container(&builder.push("/hooks/startContainer", hook("pwd >>/seen")).build()?);
+    container.run(&[])?;
+    let bundle = std::fs::canonicalize(container.bundle.directory())?.display().to_string();
+    assert_eq!(container.bundle.read("/seen"), format!("{bundle}\n{bundle}\n{bundle}/rootfs\n/tmp\n"));
+    Ok(())
+}
+
+/// A runtime in the foreground takes signals itself; its hooks must not find them blocked.
+fn signals_of_a_foreground_hook(test: &Test) -> Outcome {
+    let builder = test.bundle()?.script("true");
+    let seen = builder.path("/seen");
+    let script = format!("grep SigBlk /proc/self/status >{seen}");
+    let container = test.container(&builder.push("/hooks/createRuntime", hook(&script)).build()?);
+    container.run_foreground(&[]).succeeds()?;
+    assert_eq!(container.bundle.read("/seen"), "SigBlk:\t0000000000000000\n");
+    Ok(())
+}
+
+fn empty_environment(test: &Test) -> Outcome {
+    let builder = test.bundle()?.script("true");
+    let seen = builder.path("/seen");
+    let script = format!("/usr/bin/wc -c </proc/$$/environ >{seen}");
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let container = test.container(&builder.push("/hooks/createRuntime", hook).build()?);
+    container.run_foreground(&[]).succeeds()?;
+    assert_eq!(container.bundle.read("/seen").trim(), "0");
+    Ok(())
+}
+
+/// In the container's init a write to a pipe that nobody reads any more would be deadly.
+fn ends_before_its_state(test: &Test) -> Outcome {
+    let long = "x".repeat(200_000);
+    let bundle = test.bundle()?.script("exit 5").set("/annotations/long", json!(long));
+    let at_once = json!({"path": "/bin/true", "timeout": 5});
+    let bundle =
+        bundle.push("/hooks/createContainer", at_once.clone()).push("/hooks/startContainer", at_once);
+    let container = test.container(&bundle.build()?);
+    assert_eq!(container.run_foreground(&[]).output()?.code, 5);
+    Ok(())
 }
 
 fn much_output(test: &Test) -> Outcome {

@@ -35,7 +35,7 @@ mod tcp;
 mod tmpfs;
 mod wrong_values;
 
-use testkit::{Fallible, Output, Suite, Test};
+use testkit::{Container, Fallible, Output, Suite, Test, Value, json};
 
 /// Adds every module's cases.
 pub(crate) fn all(suite: Suite) -> Suite {
@@ -92,6 +92,19 @@ fn one_line(test: &Test, output: &Output, words: &[&str]) -> Fallible<()> {
         Some(word) => Err(format!("the error does not mention {word:?}: {output}").into()),
         None => Ok(()),
     }
+}
+
+/// `exec --process` of a script, with further fields of the process; its output.
+fn exec_file(container: &Container<'_>, fields: &Value, script: &str) -> Fallible<String> {
+    let mut process = json!({
+        "args": ["sh", "-c", script], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
+    });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        process[name] = value.clone();
+    }
+    let file = container.test.new_path("process");
+    std::fs::write(&file, process.to_string())?;
+    Ok(container.cmd("exec", &["--process", &file]).succeeds()?.stdout)
 }
 
 /// An error unless `left` equals `right`; for lists and texts whose `assert_eq!` would be hard to read.

@@ -1,8 +1,8 @@
 //! Who a process is and what it may do: ids, groups, capabilities, environment, labels.
 
-use testkit::{Bundle, Case, Container, Fallible, Outcome, Test, Value, both, json, rt_only};
+use testkit::{Bundle, Case, Container, Fallible, Outcome, Test, both, json, rt_only};
 
-use super::{SLEEPER, one_line};
+use super::{SLEEPER, exec_file, one_line};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -44,23 +44,10 @@ fn umask_of_exec(test: &Test) -> Outcome {
     let container = test.container(&bundle);
     container.run(&[])?;
     assert_eq!(container.exec(&[], &["sh", "-c", "umask"]).succeeds()?.stdout, "0027\n");
-    assert_eq!(exec_file(&container, json!({}), "umask")?, "0027\n");
+    assert_eq!(exec_file(&container, &json!({}), "umask")?, "0027\n");
     let own = json!({"user": {"uid": 0, "gid": 0, "umask": 0o007}});
-    assert_eq!(exec_file(&container, own, "umask")?, "0007\n");
+    assert_eq!(exec_file(&container, &own, "umask")?, "0007\n");
     Ok(())
-}
-
-/// `exec --process` of a script, with further fields of the process; its output.
-fn exec_file(container: &Container<'_>, fields: Value, script: &str) -> Fallible<String> {
-    let mut process = json!({
-        "args": ["sh", "-c", script], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
-    });
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        process[name] = value.clone();
-    }
-    let file = container.test.new_path("process");
-    std::fs::write(&file, process.to_string())?;
-    Ok(container.cmd("exec", &["--process", &file]).succeeds()?.stdout)
 }
 
 fn mapped(test: &Test) -> Fallible<testkit::BundleBuilder> {
@@ -204,9 +191,9 @@ fn process_file_takes_from_the_container(test: &Test) -> Outcome {
     let script = "cat /proc/self/oom_score_adj; grep CapBnd /proc/self/status | cut -f2; \
         grep NoNewPrivs /proc/self/status | cut -f2";
     let expected = format!("77\n{}0\n", set(&[KILL, NET_BIND_SERVICE, AUDIT_WRITE]));
-    assert_eq!(exec_file(&container, json!({}), script)?, expected);
+    assert_eq!(exec_file(&container, &json!({}), script)?, expected);
     let own = json!({"capabilities": {}, "noNewPrivileges": true});
-    assert_eq!(exec_file(&container, own, script)?, format!("77\n{}1\n", set(&[])));
+    assert_eq!(exec_file(&container, &own, script)?, format!("77\n{}1\n", set(&[])));
     Ok(())
 }
 

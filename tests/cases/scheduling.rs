@@ -1,9 +1,9 @@
 //! A process' share of the machine: scheduler, priorities, processors, memory nodes, execution domain, clocks.
 
-use testkit::{Bundle, Case, Container, Fallible, Outcome, Test, Value, both, json, needs, rt_only};
+use testkit::{Bundle, Case, Fallible, Outcome, Test, Value, both, json, needs, rt_only};
 
 use super::counter::{COUNTER, counts_on, is_unbroken};
-use super::{SLEEPER, one_line};
+use super::{SLEEPER, exec_file, one_line};
 
 const UNKNOWN: &str = "runc 1.1 does not know it";
 
@@ -57,23 +57,14 @@ fn scheduler_of_exec(test: &Test) -> Outcome {
     let container = test.container(&bundle.script(SLEEPER).build()?);
     container.run(&[])?;
     assert_eq!(container.exec(&[], &["sh", "-c", SCHEDULING]).succeeds()?.stdout, "4\n0 3\n");
-    let own = exec_file(&container, json!({"scheduler": {"policy": "SCHED_IDLE"}}), SCHEDULING)?;
+    let own = exec_file(&container, &json!({"scheduler": {"policy": "SCHED_IDLE"}}), SCHEDULING)?;
     assert_eq!(own, "0\n0 5\n");
-    assert_eq!(exec_file(&container, json!({}), SCHEDULING)?, "4\n0 3\n", "without its own, the container's");
+    assert_eq!(
+        exec_file(&container, &json!({}), SCHEDULING)?,
+        "4\n0 3\n",
+        "without its own, the container's"
+    );
     Ok(())
-}
-
-/// `exec --process` of a script, with further fields of the process; its output.
-fn exec_file(container: &Container<'_>, fields: Value, script: &str) -> Fallible<String> {
-    let mut process = json!({
-        "args": ["sh", "-c", script], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
-    });
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        process[name] = value.clone();
-    }
-    let file = container.test.new_path("process");
-    std::fs::write(&file, process.to_string())?;
-    Ok(container.cmd("exec", &["--process", &file]).succeeds()?.stdout)
 }
 
 fn io_priority(test: &Test) -> Outcome {
@@ -85,7 +76,7 @@ fn io_priority(test: &Test) -> Outcome {
     assert_eq!(container.exec(&[], &ask).succeeds()?.stdout, "best-effort: prio 6\n");
     assert_eq!(container.exec(&[], &["ionice"]).succeeds()?.stdout, "best-effort: prio 6\n");
     let idle = json!({"ioPriority": {"class": "IOPRIO_CLASS_IDLE"}});
-    assert_eq!(exec_file(&container, idle, "ionice")?, "idle\n");
+    assert_eq!(exec_file(&container, &idle, "ionice")?, "idle\n");
     Ok(())
 }
 
@@ -99,8 +90,8 @@ fn exec_affinity(test: &Test) -> Outcome {
     assert_eq!(container.exec(&[], &["sh", "-c", PROCESSORS]).succeeds()?.stdout, "0\n");
     let all = container.exec(&[], &["grep", "Cpus_allowed_list", "/proc/1/status"]).succeeds()?.stdout;
     let all = all.split_whitespace().nth(1).unwrap_or_default();
-    assert_eq!(exec_file(&container, affinity(json!({"initial": "0"})), PROCESSORS)?.trim(), all);
-    assert_eq!(exec_file(&container, affinity(json!({"final": " 0, "})), PROCESSORS)?, "0\n");
+    assert_eq!(exec_file(&container, &affinity(json!({"initial": "0"})), PROCESSORS)?.trim(), all);
+    assert_eq!(exec_file(&container, &affinity(json!({"final": " 0, "})), PROCESSORS)?, "0\n");
     for (list, words) in [("0-x", "final"), ("2-1", "ends before it begins"), ("8191", "final")] {
         let file = test.new_path("process");
         let process = json!({"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0},
