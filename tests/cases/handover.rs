@@ -188,6 +188,10 @@ fn notify_foreground(test: &Test) -> Outcome {
     assert_eq!(manager.next()?, "READY=1\n");
     container.cmd("kill", &[]).arg("KILL").succeeds()?;
     assert_eq!(run.output()?.code, 137);
+    // One that never says it.
+    let silent = test.container(&test.bundle()?.script("sleep 1; exit 4").build()?);
+    let run = silent.run_foreground(&[]).env("NOTIFY_SOCKET", &manager.path).spawn()?;
+    assert_eq!(run.output()?.code, 4);
     test.leaves_nothing()
 }
 

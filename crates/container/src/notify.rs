@@ -66,7 +66,7 @@ impl Relay {
         let name = format!("{DIRECTORY}/{SOCKET}");
         let Some(host) = host.filter(|_| has_directory(entry)) else { return Ok(None) };
         let step = || format!("listen on {}", entry.path.join(&name).display());
-        let inside = datagram_socket().step(step)?;
+        let inside = datagram_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).step(step)?;
         let path = entry.short_path(&name);
         rustix::net::bind(&inside, &SocketAddrUnix::new(&path).step(step)?).step(step)?;
         // The program may be anyone.
@@ -79,7 +79,7 @@ impl Relay {
         &self.inside
     }
 
-    /// Reads one message, and passes on that the container is ready if it says so; true then. While `rt` stays it is the
+    /// Reads a message if one waits, and passes on that the container is ready if it says so; true then. While `rt` stays it is the
     /// service's main process itself, so nothing is said of another.
     pub(crate) fn pass_on(&self) -> Result<bool> {
         let Some(ready) = self.read_ready() else { return Ok(false) };
@@ -105,6 +105,7 @@ impl Relay {
         host.barrier()
     }
 
+    /// The word, if a message waits and it says that.
     fn read_ready(&self) -> Option<String> {
         let mut buffer = [0; 4096];
         let n = rustix::io::read(&self.inside, &mut buffer).ok()?;
@@ -113,7 +114,7 @@ impl Relay {
 
     fn connect(&self) -> Result<Host> {
         let step = || format!("connect to $NOTIFY_SOCKET {}", self.host.display());
-        let socket = datagram_socket().step(step)?;
+        let socket = datagram_socket(SocketFlags::CLOEXEC).step(step)?;
         let path = self.host.as_os_str().as_bytes();
         let address = match path.strip_prefix(b"@") {
             Some(name) => SocketAddrUnix::new_abstract_name(name),
@@ -130,8 +131,8 @@ fn ready_line(message: &[u8]) -> Option<String> {
     Some(format!("{}\n", String::from_utf8_lossy(line)))
 }
 
-fn datagram_socket() -> rustix::io::Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+fn datagram_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
 }
 
 /// A connection to the service manager.
