@@ -118,7 +118,7 @@ impl Bundle {
 /// Parses JSON so that an error names the field by its path. `file` names the text. Returns with it the names of capabilities
 /// that it asks for and that are unknown.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<(T, Vec<String>)> {
-    match serde_json::from_slice(bytes) {
+    match first_value(bytes) {
         Ok(parsed) => Ok((parsed, Vec::new())),
         Err(error) => once_more(bytes, &error).map_err(|(path, reason)| Error::Syntax {
             file: file.to_owned(),
@@ -128,14 +128,18 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result
     }
 }
 
+/// The value that a text begins with; what follows it is not looked at, as in Go.
+fn first_value<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+}
+
 /// A second try for what failed with `error`, made [lenient](lenient::relax). Its errors are a path and a reason; to know the path
 /// takes longer than to parse, so the first try does not ask.
 fn once_more<T: DeserializeOwned>(
     bytes: &[u8],
     error: &serde_json::Error,
 ) -> std::result::Result<(T, Vec<String>), (String, String)> {
-    let mut document =
-        serde_json::from_slice(bytes).map_err(|_| ("not valid JSON".to_owned(), error.to_string()))?;
+    let mut document = first_value(bytes).map_err(|_| ("not valid JSON".to_owned(), error.to_string()))?;
     let unknown_capabilities = lenient::relax(&mut document);
     let parsed = serde_path_to_error::deserialize(document);
     parsed.map(|parsed| (parsed, unknown_capabilities)).map_err(|error: serde_path_to_error::Error<_>| {

@@ -62,6 +62,7 @@ complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l leave-running -d 'L
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand create" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand create" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand create" -l pidfd-socket -d 'Send a descriptor of init to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand create" -l pid-file -d 'Write init\'s process id to this file' -r -F
 complete -c rt -n "__fish_rt_using_subcommand create" -l preserve-fds -d 'Pass this many descriptors, from 3 on, to the container' -r
 complete -c rt -n "__fish_rt_using_subcommand create" -l no-pivot -d 'Move the root instead of pivoting to it (for a root on a ramdisk)'
@@ -70,16 +71,18 @@ complete -c rt -n "__fish_rt_using_subcommand create" -s h -l help -d 'Print hel
 complete -c rt -n "__fish_rt_using_subcommand delete" -s f -l force -d 'End it first if it runs; one that does not exist is no error'
 complete -c rt -n "__fish_rt_using_subcommand delete" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand exec" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand exec" -l pidfd-socket -d 'Send a descriptor of the process to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand exec" -l cwd -d 'Working directory in the container' -r -F
 complete -c rt -n "__fish_rt_using_subcommand exec" -s e -l env -d 'Set an environment variable (NAME=value; may be repeated)' -r
 complete -c rt -n "__fish_rt_using_subcommand exec" -s u -l user -d 'Run as this user (UID[:GID], numbers)' -r
 complete -c rt -n "__fish_rt_using_subcommand exec" -s g -l additional-gids -d 'Add a supplementary group (may be repeated)' -r
 complete -c rt -n "__fish_rt_using_subcommand exec" -s p -l process -d 'Read the whole process from this JSON file' -r -F
 complete -c rt -n "__fish_rt_using_subcommand exec" -l pid-file -d 'Write its process id to this file' -r -F
-complete -c rt -n "__fish_rt_using_subcommand exec" -l process-label -d 'SELinux label (not supported yet)' -r
-complete -c rt -n "__fish_rt_using_subcommand exec" -l apparmor -d 'AppArmor profile (not supported yet)' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -l process-label -d 'Run with this SELinux label' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -l apparmor -d 'Run in this AppArmor profile' -r
 complete -c rt -n "__fish_rt_using_subcommand exec" -s c -l cap -d 'Add a capability (may be repeated)' -r
 complete -c rt -n "__fish_rt_using_subcommand exec" -l preserve-fds -d 'Pass this many descriptors, from 3 on, to it' -r
+complete -c rt -n "__fish_rt_using_subcommand exec" -l cgroup -d 'Run it in this sub-cgroup of the container\'s, which must exist (may be repeated, once for each controller)' -r
 complete -c rt -n "__fish_rt_using_subcommand exec" -s t -l tty -d 'Give it a terminal'
 complete -c rt -n "__fish_rt_using_subcommand exec" -s d -l detach -d 'Return when it runs, instead of when it has ended'
 complete -c rt -n "__fish_rt_using_subcommand exec" -l no-new-privs -d 'execve(2) can no longer grant privileges'
@@ -118,6 +121,7 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -s h -l help -d 'Print he
 complete -c rt -n "__fish_rt_using_subcommand resume" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand run" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand run" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
+complete -c rt -n "__fish_rt_using_subcommand run" -l pidfd-socket -d 'Send a descriptor of init to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand run" -l pid-file -d 'Write init\'s process id to this file' -r -F
 complete -c rt -n "__fish_rt_using_subcommand run" -l preserve-fds -d 'Pass this many descriptors, from 3 on, to the container' -r
 complete -c rt -n "__fish_rt_using_subcommand run" -l no-pivot -d 'Move the root instead of pivoting to it (for a root on a ramdisk)'
