@@ -31,6 +31,7 @@ mod store;
 mod tcp;
 mod tmpfs;
 mod wrong_values;
+mod userns;
 
 use testkit::{Fallible, Output, Suite, Test};
 
@@ -67,6 +68,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("tcp", tcp::cases())
         .module("tmpfs", tmpfs::cases())
         .module("wrong_values", wrong_values::cases())
+        .module("userns", userns::cases())
 }
 
 /// A script that stays.

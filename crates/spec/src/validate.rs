@@ -85,12 +85,6 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
             return Err(Error::field(path, "is not supported yet"));
         }
     }
-    if namespaces.path(Ns::User).is_some() {
-        return Err(Error::field(
-            "linux.namespaces",
-            "joining a user namespace by path is not supported yet",
-        ));
-    }
     user_mappings(spec, namespaces)
 }
 
