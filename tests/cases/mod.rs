@@ -30,8 +30,8 @@ mod stdio;
 mod store;
 mod tcp;
 mod tmpfs;
-mod wrong_values;
 mod userns;
+mod wrong_values;
 
 use testkit::{Fallible, Output, Suite, Test};
 

@@ -38,7 +38,7 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
-    pub(super) fn request(self, target: &Target) -> anyhow::Result<Create> {
+    pub(super) fn request(self, context: &Context, target: &Target) -> anyhow::Result<Create> {
         Ok(Create {
             id: target.id()?,
             bundle: self.bundle,
@@ -47,12 +47,13 @@ impl Creation {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
+            rootless: context.rootless,
         })
     }
 }
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
-    let request = arguments.creation.request(&arguments.target)?;
+    let request = arguments.creation.request(context, &arguments.target)?;
     context::seal(request.preserve_fds)?;
     ops::create(&context.store, &request)?;
     Ok(Exit::Success)

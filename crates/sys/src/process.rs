@@ -43,6 +43,12 @@ impl Namespaces {
         Self(self.0 & !other.0)
     }
 
+    /// What of this set is in `other`, too.
+    #[must_use]
+    pub fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether all of `other` is in this set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

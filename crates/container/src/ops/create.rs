@@ -7,9 +7,32 @@ use crate::launch::{self, Launched, Options, Terminal};
 use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
 use cgroup::{Cgroup, Layout};
-use spec::{Bundle, HookKind, Id, Process};
+use spec::{Bundle, HookKind, Id, Namespace, Process};
 use std::path::{Path, PathBuf};
 use sys::process::Exit;
+
+/// Whether a cgroup that may not be made is done without, unless it was asked for (`--rootless`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// Yes.
+    True,
+    /// No: it is an error.
+    False,
+    /// For who is not root, or root of a user namespace only.
+    #[default]
+    Auto,
+}
+
+impl Rootless {
+    /// Whether it is so for the calling process.
+    fn holds(self) -> bool {
+        match self {
+            Self::True => true,
+            Self::False => false,
+            Self::Auto => !sys::is_root() || sys::is_in_user_namespace(),
+        }
+    }
+}
 
 /// A request to make a container.
 #[derive(Clone, Debug)]
@@ -28,6 +51,8 @@ pub struct Create {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the container inherits.
     pub preserve_fds: u32,
+    /// Whether it can do without a cgroup.
+    pub rootless: Rootless,
 }
 
 /// A request to make a container and start it at once.
@@ -90,8 +115,9 @@ fn make(
     terminal: Terminal,
     wait_for_start: bool,
 ) -> Result<Made> {
+    require_user_namespace(bundle)?;
     let mut container = Unfinished::begin(store, &request.id, bundle)?;
-    container.make_cgroup(bundle)?;
+    container.make_cgroup(bundle, request.rootless)?;
     let options = Options {
         terminal,
         wait_for_start,
@@ -102,6 +128,17 @@ fn make(
     let (entry, record) = container.parts();
     let launched = launch::launch(entry, record, bundle, process, &options)?;
     Ok(Made { container, launched })
+}
+
+/// Without root there are no rights but in a user namespace of one's own.
+fn require_user_namespace(bundle: &Bundle) -> Result<()> {
+    if sys::is_root() || bundle.config.namespaces()?.is_private(Namespace::User) {
+        return Ok(());
+    }
+    Err(Error::Request(
+        "linux.namespaces: rootless containers require user namespaces (`rt spec --rootless` writes one)"
+            .into(),
+    ))
 }
 
 fn finish(container: Unfinished, pid_file: Option<&Path>, pid: i32) -> Result<(Entry, Record)> {
@@ -159,16 +196,29 @@ impl Unfinished {
     }
 
     /// Makes the cgroup, with the limits that the bundle asks for; a cgroup that is somebody else's is left alone.
-    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle) -> Result<()> {
+    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle, rootless: Rootless) -> Result<()> {
+        let linux = bundle.config.linux();
+        let resources = linux.and_then(|l| l.resources().clone()).unwrap_or_default();
+        let is_asked_for =
+            linux.and_then(|l| l.cgroups_path().as_ref()).is_some_and(|p| !p.as_os_str().is_empty());
         let (entry, record) = self.parts();
-        if let Err(e) = record.cgroup.create() {
+        let mut made = record.cgroup.create();
+        let is_permitted = !made.as_ref().is_err_and(cgroup::Error::is_forbidden);
+        let leave_out = !is_permitted && !is_asked_for && rootless.holds();
+        if leave_out {
+            made = record.cgroup.create_permitted();
+        }
+        if let Err(e) = made {
             // Not ours: it must outlive the undo.
             let entry = self.parts.take().map(|(entry, _)| entry);
             return entry.map_or(Ok(()), Entry::remove).and(Err(e.into()));
         }
-        log::debug!("{}: cgroup made", entry.id);
-        let resources = bundle.config.linux().and_then(|l| l.resources().clone()).unwrap_or_default();
-        record.cgroup.apply(&resources)?;
+        log::debug!("{}: cgroup {}", entry.id, if record.cgroup.is_none() { "left out" } else { "made" });
+        if leave_out {
+            record.cgroup.apply_permitted(&resources)?;
+        } else {
+            record.cgroup.apply(&resources)?;
+        }
         log::debug!("{}: limits set", entry.id);
         Ok(())
     }

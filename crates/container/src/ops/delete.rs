@@ -76,6 +76,10 @@ pub(crate) fn destroy_unless_gone(store: &Store, id: &Id, config: &Config) -> Re
 /// Kills what is left of a container's processes, and waits for init's end.
 pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
     let pidfd = record.init.map(init_pidfd).transpose()?.flatten();
+    if record.cgroup.is_none() {
+        // While init is there: its orphans could not be told from others'.
+        super::members::signal_all(record, Signal::KILL.as_raw())?;
+    }
     if let Some(pidfd) = &pidfd {
         let _ = sys::process::signal(pidfd.as_fd(), Signal::KILL.as_raw());
     }
