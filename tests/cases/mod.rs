@@ -11,15 +11,18 @@ mod delete;
 mod exec;
 mod features;
 mod hooks;
+mod idmap;
 mod images;
 mod kill;
 mod killed;
 mod list;
 mod namespaces;
+mod netdevices;
 mod network;
 mod pause;
 mod ps;
 mod restore;
+mod rootless;
 mod run;
 mod seccomp;
 mod seccomp_listener;
@@ -68,6 +71,9 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("tcp", tcp::cases())
         .module("tmpfs", tmpfs::cases())
         .module("wrong_values", wrong_values::cases())
+        .module("idmap", idmap::cases())
+        .module("netdevices", netdevices::cases())
+        .module("rootless", rootless::cases())
         .module("userns", userns::cases())
 }
 

@@ -8,6 +8,7 @@ pub mod bpf;
 mod error;
 pub mod mount;
 pub mod net;
+pub mod netdev;
 pub mod path;
 pub mod proc;
 pub mod process;

@@ -12,6 +12,7 @@ pub(crate) mod program;
 pub(crate) use identity::{become_root, write_sysctl};
 
 use crate::console::Pty;
+use crate::devices;
 use crate::filter::{Filter, LastSteps};
 use crate::hooks;
 use crate::launch::wire::{self, Report};
@@ -89,6 +90,11 @@ impl Init<'_> {
         fail(wire, failure)
     }
 
+    /// Whether there is something that the parent must do before anything else: map ids, move network devices.
+    pub(crate) fn waits_for_parent(&self) -> bool {
+        self.new.contains(Namespaces::USER) || devices::any(self.config)
+    }
+
     /// Everything that can be done before the start.
     fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>> {
         let is_mapped_by_user = self.new.contains(Namespaces::USER) && !sys::is_root();
@@ -97,7 +103,7 @@ impl Init<'_> {
             hide()?;
         }
         self.cgroup.enter().during("enter the container's cgroup")?;
-        if self.new.contains(Namespaces::USER) {
+        if self.waits_for_parent() {
             wait_go(wire)?;
         }
         if self.user_namespace {

@@ -1,7 +1,7 @@
 //! Namespaces that are joined by path.
 
 use super::flag;
-use crate::error::{Result, Step};
+use crate::error::{Error, Result, Step};
 use rustix::fs::{Mode, OFlags};
 use spec::oci::LinuxNamespaceType as Ns;
 use std::io::Read;
@@ -25,11 +25,29 @@ impl Joined {
         namespaces.joined.iter().map(open).collect()
     }
 
+    /// Whether it is the caller's own.
+    fn is_callers(&self) -> bool {
+        let inode = rustix::fs::fstat(&self.namespace).map(|stat| stat.st_ino);
+        self.kind == Ns::Network && rustix::fs::stat("/proc/self/ns/net").map(|stat| stat.st_ino) == inode
+    }
+
     /// Joins it; the error text names it.
     pub(crate) fn enter(&self) -> std::result::Result<(), String> {
         let Self { kind, path, namespace } = self;
         sys::process::join(namespace.as_fd(), flag(*kind))
             .map_err(|e| format!("join {kind} namespace {}: {}", path.display(), sys::strerror(e.errno)))
+    }
+}
+
+/// Refuses what would change the host's network: `net.*` sysctls in a network namespace that was joined, and is the host's.
+pub(super) fn check_sysctls(config: &spec::Config, joined: &[Joined]) -> Result<()> {
+    let list = config.linux().and_then(|linux| linux.sysctl().as_ref());
+    let mut keys = list.into_iter().flatten().map(|(key, _)| key);
+    match keys.find(|key| key.starts_with("net.") || key.starts_with("net/")) {
+        Some(key) if joined.iter().any(Joined::is_callers) => {
+            Err(Error::Request(format!("linux.sysctl[{key:?}]: not allowed in host network namespace")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) use joined::{Joined, open_namespace};
 pub(crate) use mappings::MountMaps;
 
 use crate::console;
+use crate::devices;
 use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::hooks;
@@ -90,6 +91,7 @@ pub(crate) fn launch(
     let (console, master_side) = console_ends(&options.terminal)?;
     let clone_dir = record.cgroup.clone_fd()?;
     let joined = Joined::open_all(&namespaces)?;
+    joined::check_sysctls(&bundle.config, &joined)?;
     let maps = MountMaps::make(&plan)?;
     let init = Init {
         config: &bundle.config,
@@ -125,6 +127,12 @@ pub(crate) fn launch(
     record.init = Some(identify(&child)?);
     log::debug!("{}: init is process {}", entry.id, child.pid);
     entry.save(record)?;
+    let network = namespaces.path(Ns::Network).cloned();
+    let network = network.unwrap_or_else(|| format!("/proc/{}/ns/net", child.pid).into());
+    if init.new.contains(Namespaces::USER) {
+        mappings::write(&child, &bundle.config)?;
+    }
+    devices::lend(entry, record, &bundle.config, &network)?;
     supervise(&ours, &child, bundle, &init, &maps)?;
     let state = || hook_state.at("creating", child.pid.as_raw_pid());
     filter::expect_ready(&ours, &child, filter.as_ref(), state)?;
@@ -159,8 +167,7 @@ fn supervise(
     maps: &MountMaps,
 ) -> Result<()> {
     let config = &bundle.config;
-    if init.new.contains(Namespaces::USER) {
-        mappings::write(child, config)?;
+    if init.waits_for_parent() {
         wire::go(wire)?;
     }
     if matches!(init.sources, TreeSources::Parent) {

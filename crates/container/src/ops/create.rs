@@ -189,6 +189,7 @@ impl Unfinished {
             init: None,
             pending: Some(Pending::Creation),
             stdio: stdio_links("self"),
+            net_devices: None,
         };
         let entry = store.create(id, &record, &bundle.config.bytes)?;
         log::debug!("{id}: written down in {}", entry.path.display());
@@ -247,10 +248,9 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         let Some((entry, record)) = self.parts.take() else { return };
         log::debug!("{}: taking back what was made", entry.id);
-        if let Err(e) = super::destroy_processes(&record)
-            .and_then(|()| Ok(record.cgroup.remove()?))
-            .and_then(|()| entry.remove())
-        {
+        let destroyed = super::destroy_processes(&record);
+        crate::devices::give_back(&entry, &record);
+        if let Err(e) = destroyed.and_then(|()| Ok(record.cgroup.remove()?)).and_then(|()| entry.remove()) {
             log::warn!("undo: {e}");
         }
     }

@@ -52,6 +52,7 @@ fn remove_unreadable(store: &Store, id: &Id) -> Result<()> {
 /// Ends a container's processes, removes its cgroup and its directory, and runs its poststop hooks.
 pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) -> Result<()> {
     destroy_processes(record)?;
+    crate::devices::give_back(&entry, record);
     record.cgroup.remove()?;
     log::debug!("{}: processes ended, cgroup removed", entry.id);
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
