@@ -23,6 +23,7 @@ mod pause;
 mod ps;
 mod restore;
 mod rootless;
+mod roots;
 mod run;
 mod seccomp;
 mod seccomp_listener;
@@ -74,6 +75,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("idmap", idmap::cases())
         .module("netdevices", netdevices::cases())
         .module("rootless", rootless::cases())
+        .module("roots", roots::cases())
         .module("userns", userns::cases())
 }
 

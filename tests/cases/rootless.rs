@@ -174,32 +174,55 @@ fn no_way(test: &Test) -> Outcome {
     })
 }
 
-/// A cgroup that was given to the user is used, with its limits.
-fn delegated_cgroup(test: &Test) -> Outcome {
-    as_user(test, |user| {
-        let name = user.new_id();
-        for entry in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let directory = entry.path().join(&name);
-            if entry.file_type()?.is_dir() && std::fs::create_dir(&directory).is_ok() {
-                for file in ["", "cgroup.procs", "tasks"] {
-                    let _ = chown(directory.join(file), Some(USER), Some(USER));
+/// A cgroup of each hierarchy that an administrator has given to the user; removed when dropped.
+struct Delegated {
+    name: String,
+}
+
+impl Delegated {
+    fn new(user: &Test) -> Fallible<Self> {
+        let delegated = Self { name: user.new_id() };
+        for directory in delegated.directories()? {
+            let Ok(()) = std::fs::create_dir(&directory) else { continue };
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                if let Ok(value) = std::fs::read_to_string(directory.with_file_name(file)) {
+                    std::fs::write(directory.join(file), value)?;
                 }
             }
+            for file in std::fs::read_dir(&directory)?.flatten() {
+                chown(file.path(), Some(USER), Some(USER))?;
+            }
+            chown(&directory, Some(USER), Some(USER))?;
         }
-        let path = format!("/{name}/inner");
+        Ok(delegated)
+    }
+
+    fn directories(&self) -> Fallible<Vec<std::path::PathBuf>> {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup")?.flatten();
+        Ok(hierarchies.map(|hierarchy| hierarchy.path().join(&self.name)).collect())
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        for directory in self.directories().unwrap_or_default() {
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+/// It is used, with its limits.
+fn delegated_cgroup(test: &Test) -> Outcome {
+    as_user(test, |user| {
+        let delegated = Delegated::new(user)?;
+        let path = format!("/{}/inner", delegated.name);
         let bundle = bundle(user)?
             .set("/linux/cgroupsPath", json!(path))
             .set("/linux/resources", json!({"pids": {"limit": 100}}))
-            .script("grep pids /proc/self/cgroup");
-        let output = cmd(user, &["run", "--bundle", bundle.build()?.directory(), &user.new_id()]).output()?;
-        for entry in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let _ = std::fs::remove_dir(entry.path().join(&name));
-        }
-        // A caller who is in the root cgroup of v2 may not enter another there (cgroups(7)), as runc may not.
-        assert!(
-            output.code == 0 && output.stdout.contains(&path) || output.stderr.contains("cgroup"),
-            "{output}"
-        );
+            .script("grep pids /proc/self/cgroup; cat /sys/fs/cgroup/pids/pids.max");
+        let bundle = bundle.build()?;
+        let output = cmd(user, &["run", "--bundle", bundle.directory(), &user.new_id()]).succeeds()?;
+        assert!(output.stdout.contains(&path) && output.stdout.ends_with("\n100\n"), "{output}");
         Ok(())
     })
 }

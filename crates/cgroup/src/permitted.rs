@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rustix::fs::{self, Access};
 use rustix::io::Errno;
 use spec::oci::LinuxResources;
 
@@ -64,6 +65,23 @@ impl Cgroup {
                 Ok(())
             }
             prepared => prepared,
+        }
+    }
+
+    /// On a hybrid machine, does without cgroup2 where the caller may make a directory but not move a process there.
+    ///
+    /// That takes the right to write `cgroup.procs` of the common ancestor of where the process is and where it goes
+    /// (cgroups(7), "Delegation containment"). The v1 hierarchies know no such rule, and it is they who govern there.
+    pub fn leave_out_closed(&mut self, layout: &Layout) {
+        let (false, Some(unified), Some(dir)) = (self.is_v2(), &layout.unified, self.path(UNIFIED)) else {
+            return;
+        };
+        let own = unified.mountpoint.join(unified.own_relative());
+        let common = own.ancestors().find(|ancestor| dir.starts_with(ancestor)).unwrap_or(&own);
+        if fs::access(common.join("cgroup.procs"), Access::WRITE_OK).is_err() {
+            // Empty, and ours.
+            let _ = fs::rmdir(dir);
+            self.paths.remove(UNIFIED);
         }
     }
 

@@ -94,7 +94,7 @@ pub fn fork_sibling(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<F
 }
 
 /// Whose child a new process is.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Parent {
     /// The calling process'.
     This,

@@ -214,12 +214,16 @@ impl Unfinished {
             let entry = self.parts.take().map(|(entry, _)| entry);
             return entry.map_or(Ok(()), Entry::remove).and(Err(e.into()));
         }
-        log::debug!("{}: cgroup {}", entry.id, if record.cgroup.is_none() { "left out" } else { "made" });
-        if leave_out {
-            record.cgroup.apply_permitted(&resources)?;
-        } else {
-            record.cgroup.apply(&resources)?;
+        if !sys::is_root() && !record.cgroup.is_none() {
+            record.cgroup.leave_out_closed(&Layout::detect()?);
         }
+        log::debug!("{}: cgroup {}", entry.id, if record.cgroup.is_none() { "left out" } else { "made" });
+        match record.cgroup.apply(&resources) {
+            // Devices are what not even the owner of a cgroup may set.
+            Err(_) if leave_out => record.cgroup.apply_permitted(&resources),
+            Err(e) if e.is_forbidden() && rootless.holds() => record.cgroup.apply_permitted(&resources),
+            applied => applied,
+        }?;
         log::debug!("{}: limits set", entry.id);
         Ok(())
     }
