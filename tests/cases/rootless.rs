@@ -1,6 +1,6 @@
 //! Containers of an unprivileged user.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 
 use testkit::{BundleBuilder, Case, Cmd, Fallible, Outcome, Runtime, Test, both, json, needs, rt_only};
 
@@ -29,8 +29,8 @@ pub(crate) fn cases() -> Vec<Case> {
 /// Runs `body` with a runtime, a state root and files that the user can reach.
 fn as_user(test: &Test, body: impl FnOnce(&Test) -> Outcome) -> Outcome {
     let binary = test.path("runtime");
-    std::fs::copy(&test.runtime().binary, &binary)?;
-    std::fs::set_permissions(&binary, PermissionsExt::from_mode(0o755))?;
+    // By another process: a descriptor of ours that writes it may be inherited by another case's child ("text file busy").
+    Cmd::new("install").args(["-m", "755"]).arg(&test.runtime().binary).arg(&binary).succeeds()?;
     test.with_runtime(Runtime { kind: test.runtime().kind, binary: binary.into() }, |user| {
         for directory in [user.path("."), user.root(), user.path("tmp")] {
             chown(directory, Some(USER), Some(USER))?;

@@ -59,6 +59,8 @@ pub(crate) struct Init<'a> {
     /// The namespaces to join, but for those that it is born in.
     pub(crate) joined: &'a [Joined],
     pub(crate) sources: TreeSources<'a>,
+    /// Whether an unprivileged user maps the ids of the new user namespace. Init cannot tell: once they are mapped, it is root.
+    pub(crate) is_mapped_by_user: bool,
     /// The doors of the container's cgroup.
     pub(crate) cgroup: cgroup::Entry,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
@@ -97,9 +99,8 @@ impl Init<'_> {
 
     /// Everything that can be done before the start.
     fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>> {
-        let is_mapped_by_user = self.new.contains(Namespaces::USER) && !sys::is_root();
         settle()?;
-        if !is_mapped_by_user {
+        if !self.is_mapped_by_user {
             hide()?;
         }
         self.cgroup.enter().during("enter the container's cgroup")?;

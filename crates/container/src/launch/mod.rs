@@ -100,6 +100,7 @@ pub(crate) fn launch(
         new: all_new.without(Namespaces::CGROUP),
         user_namespace: user,
         joined: if user { &[] } else { &joined },
+        is_mapped_by_user: all_new.contains(Namespaces::USER) && !sys::is_root(),
         sources: if user && sys::is_root() { TreeSources::Parent } else { TreeSources::Own(&maps) },
         cgroup: record.cgroup.entry(clone_dir.is_some())?,
         unshare_cgroup: all_new.contains(Namespaces::CGROUP),
