@@ -3,6 +3,7 @@
 use crate::cli::Global;
 use anyhow::{Context as _, bail};
 use container::Store;
+use container::ops::Rootless;
 use std::path::PathBuf;
 
 /// The caller's surroundings, looked at once.
@@ -11,6 +12,8 @@ pub(crate) struct Context {
     /// The state store.
     pub(crate) store: Store,
     criu: Option<PathBuf>,
+    /// Whether containers can do without cgroups.
+    pub(crate) rootless: Rootless,
 }
 
 impl Context {
@@ -18,15 +21,18 @@ impl Context {
         if global.systemd_cgroup {
             bail!("--systemd-cgroup is not supported yet; use the engine's cgroupfs driver");
         }
-        if !matches!(global.rootless.as_str(), "true" | "false" | "auto") {
-            bail!("--rootless {}: must be true, false or auto", global.rootless);
-        }
+        let rootless = match global.rootless.as_str() {
+            "true" => Rootless::True,
+            "false" => Rootless::False,
+            "auto" => Rootless::Auto,
+            other => bail!("--rootless {other}: must be true, false or auto"),
+        };
         let root = match &global.root {
             Some(root) if root.as_os_str().is_empty() => bail!("--root: the path is empty"),
             Some(root) => std::path::absolute(root).with_context(|| format!("--root {}", root.display()))?,
-            None => default_root(),
+            None => default_root()?,
         };
-        Ok(Self { store: Store::new(&root), criu: global.criu.clone() })
+        Ok(Self { store: Store::new(&root), criu: global.criu.clone(), rootless })
     }
 
     /// The criu program: that of `--criu` or $RT_CRIU, or the first in PATH, or the private one.
@@ -38,9 +44,22 @@ impl Context {
     }
 }
 
-fn default_root() -> PathBuf {
-    let for_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !sys::is_root());
-    for_user.map_or_else(|| "/run/rt".into(), |dir| PathBuf::from(dir).join("rt"))
+/// /run/rt; for an unprivileged user the place that the session gives (XDG base directory specification). Root of a user
+/// namespace may be such a user; that `USER` says who is runc's rule.
+fn default_root() -> anyhow::Result<PathBuf> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    let is_user = || std::env::var_os("USER").is_some_and(|user| user != "root" && !user.is_empty());
+    match runtime_dir {
+        Some(dir) if !sys::is_root() || (is_user() && sys::is_in_user_namespace()) => {
+            Ok(PathBuf::from(dir).join("rt"))
+        }
+        None if !sys::is_root() => {
+            bail!(
+                "XDG_RUNTIME_DIR is not set, so there is no place for the state of containers; set it, or pass --root"
+            )
+        }
+        _ => Ok("/run/rt".into()),
+    }
 }
 
 /// The service manager's socket, for what a container says of its readiness (sd_notify(3)).

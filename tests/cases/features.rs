@@ -35,7 +35,14 @@ fn is_json(test: &Test) -> Outcome {
 fn reports_checkpoint(test: &Test) -> Outcome {
     let features = features(test)?;
     assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "true");
-    assert!(features["mountOptions"].as_array().is_some_and(|all| all.contains(&"rro".into())));
+    for option in ["rro", "idmap", "ridmap"] {
+        assert!(
+            features["mountOptions"].as_array().is_some_and(|all| all.contains(&option.into())),
+            "{option}"
+        );
+    }
+    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+    assert_eq!(features["linux"]["netDevices"]["enabled"], true);
     assert!(
         features["potentiallyUnsafeConfigAnnotations"]
             .as_array()

@@ -12,16 +12,20 @@ mod exec;
 mod features;
 mod handover;
 mod hooks;
+mod idmap;
 mod images;
 mod kill;
 mod killed;
 mod list;
 mod namespaces;
+mod netdevices;
 mod network;
 mod pause;
 mod process;
 mod ps;
 mod restore;
+mod rootless;
+mod roots;
 mod run;
 mod scheduling;
 mod seccomp;
@@ -33,6 +37,7 @@ mod stdio;
 mod store;
 mod tcp;
 mod tmpfs;
+mod userns;
 mod wrong_values;
 
 use testkit::{Container, Fallible, Output, Suite, Test, Value, json};
@@ -73,6 +78,11 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("tcp", tcp::cases())
         .module("tmpfs", tmpfs::cases())
         .module("wrong_values", wrong_values::cases())
+        .module("idmap", idmap::cases())
+        .module("netdevices", netdevices::cases())
+        .module("rootless", rootless::cases())
+        .module("roots", roots::cases())
+        .module("userns", userns::cases())
 }
 
 /// A script that stays.

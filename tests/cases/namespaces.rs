@@ -11,6 +11,11 @@ pub(crate) fn cases() -> Vec<Case> {
         both("joined_missing", joined_missing),
         both("joined_of_another_kind", joined_of_another_kind),
         both("user_namespace", user_namespace),
+        both("sysctls_of_its_namespaces", sysctls_of_its_namespaces),
+        both("sysctls_of_the_host", sysctls_of_the_host),
+        both("host_and_domain_name", host_and_domain_name),
+        both("cgroup_namespace", cgroup_namespace),
+        both("shared_with_the_host", shared_with_the_host),
         rt_only("user_namespace_checkpoint", "runc 1.1 cannot restore it", user_namespace_checkpoint)
             .needs(needs::criu),
     ]
@@ -60,6 +65,80 @@ fn joined_of_another_kind(test: &Test) -> Outcome {
     let bundle = test.bundle()?.namespace("ipc", "/proc/self/ns/uts").script("true").build()?;
     let output = test.container(&bundle).cmd("run", &["--bundle", bundle.directory()]).fails()?;
     one_line(test, &output, &["/proc/self/ns/uts"])?;
+    test.leaves_nothing()
+}
+
+fn without(kind: &str, bundle: BundleBuilder) -> BundleBuilder {
+    bundle.edit(|config| {
+        if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+            namespaces.retain(|namespace| namespace["type"] != kind);
+        }
+    })
+}
+
+fn sysctls_of_its_namespaces(test: &Test) -> Outcome {
+    let list = json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "77", "fs.mqueue.msg_max": "9"});
+    let script = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/msg_max";
+    let bundle = test.bundle()?.set("/linux/sysctl", list).script(script).build()?;
+    assert_eq!(test.container(&bundle).run_foreground(&[]).succeeds()?.stdout, "1\n77\n9\n");
+    assert_ne!(std::fs::read_to_string("/proc/sys/kernel/shmmni")?.trim(), "77");
+    Ok(())
+}
+
+fn sysctls_of_the_host(test: &Test) -> Outcome {
+    let set =
+        |bundle: BundleBuilder, key: &str| bundle.set("/linux/sysctl", json!({key: "1"})).script("true");
+    for (bundle, key) in [
+        (without("network", test.bundle()?), "net.ipv4.ip_forward"),
+        (without("ipc", test.bundle()?), "kernel.shmmni"),
+        (test.bundle()?.namespace("network", "/proc/self/ns/net"), "net.ipv4.ip_forward"),
+        (test.bundle()?, "kernel.panic"),
+        (test.bundle()?, "kernel.hostname"),
+    ] {
+        let bundle = set(bundle, key).build()?;
+        let output = test.container(&bundle).run_foreground(&[]).fails()?;
+        one_line(test, &output, &[key])?;
+    }
+    test.leaves_nothing()
+}
+
+fn host_and_domain_name(test: &Test) -> Outcome {
+    let before = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let bundle = test.bundle()?.edit(|config| config["hostname"] = json!("inner"));
+    let bundle = if test.is_rt() { bundle.set("/domainname", json!("example.org")) } else { bundle };
+    let bundle = bundle.script("hostname; cat /proc/sys/kernel/domainname").build()?;
+    let output = test.container(&bundle).run_foreground(&[]).succeeds()?;
+    assert!(output.stdout.starts_with("inner\n"), "{output}");
+    // runc 1.1 does not know domain names.
+    assert!(!test.is_rt() || output.stdout == "inner\nexample.org\n", "{output}");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname")?, before);
+    let shared = without("uts", test.bundle()?).edit(|config| config["hostname"] = json!("outer")).build()?;
+    let output = test.container(&shared).run_foreground(&[]).fails()?;
+    one_line(test, &output, &["hostname", "UTS namespace"])
+}
+
+/// In its own cgroup namespace a container is in the root of each hierarchy.
+fn cgroup_namespace(test: &Test) -> Outcome {
+    let script = "cut -d: -f3 /proc/self/cgroup";
+    let bundle =
+        test.bundle()?.push("/linux/namespaces", json!({"type": "cgroup"})).script(script).build()?;
+    let output = test.container(&bundle).run_foreground(&[]).succeeds()?;
+    assert!(output.stdout.lines().all(|path| path == "/"), "{output}");
+    Ok(())
+}
+
+fn shared_with_the_host(test: &Test) -> Outcome {
+    let kinds = [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+    let bundle = kinds.iter().try_fold(test.bundle()?, |bundle, (kind, _)| -> Fallible<_> {
+        Ok(without(kind, bundle).edit(|config| config["hostname"] = json!("")))
+    })?;
+    let container = test.container(&bundle.script(SLEEPER).build()?);
+    container.run(&[])?;
+    for (_, file) in kinds {
+        let own = std::fs::read_link(format!("/proc/self/ns/{file}"))?.display().to_string();
+        assert_eq!(namespace(&container, file)?, own);
+    }
+    container.delete()?;
     test.leaves_nothing()
 }
 

@@ -36,6 +36,22 @@ pub enum Error {
         /// The value that would have been written.
         value: String,
     },
+    /// A limit was asked for, and the caller may not make a cgroup in which it could be set.
+    #[error(
+        "cgroup {controller}: no permission to make a cgroup here, cannot set {file} to {value:?}; delegate one to this user \
+         and name it in linux.cgroupsPath, or ask for no limit"
+    )]
+    NotPermitted {
+        /// The controller's name.
+        controller: String,
+        /// The file that would have been written.
+        file: String,
+        /// The value that would have been written.
+        value: String,
+    },
+    /// The container was made by a user who may not make cgroups.
+    #[error("cgroup: the container has none of its own, cannot freeze or thaw")]
+    NoCgroup,
     /// The container has no cgroup that could be frozen.
     #[error("cgroup freezer: controller is not available here, cannot freeze or thaw")]
     NoFreezer,

@@ -95,6 +95,7 @@ impl Cgroup {
         match (self.path("freezer"), self.path(UNIFIED)) {
             (Some(dir), _) => Ok(Freezer::V1(dir)),
             (None, Some(dir)) => Ok(Freezer::V2(dir)),
+            (None, None) if self.is_none() => Err(Error::NoCgroup),
             (None, None) => Err(Error::NoFreezer),
         }
     }

@@ -92,18 +92,23 @@ impl Cgroup {
     }
 
     fn create_all(&self, made: &mut Vec<PathBuf>) -> Result<()> {
-        for (controller, dir) in self.dirs() {
-            if !make(controller, dir, made)? {
-                let count = crate::processes::in_tree(controller, dir)?.len();
-                if count > 0 {
-                    return Err(Error::NotEmpty { path: dir.to_owned(), count });
-                }
-                if self.freezer_path() == Some(dir) && self.is_frozen()? {
-                    return Err(Error::Frozen { path: dir.to_owned() });
-                }
-            }
-        }
+        self.dirs().into_iter().try_for_each(|(controller, dir)| self.create_one(controller, dir, made))?;
         driver::prepare(self)
+    }
+
+    /// Makes one directory; one that exists must be nobody's.
+    pub(crate) fn create_one(&self, controller: &str, dir: &Path, made: &mut Vec<PathBuf>) -> Result<()> {
+        if make(controller, dir, made)? {
+            return Ok(());
+        }
+        let count = crate::processes::in_tree(controller, dir)?.len();
+        if count > 0 {
+            return Err(Error::NotEmpty { path: dir.to_owned(), count });
+        }
+        if self.freezer_path() == Some(dir) && self.is_frozen()? {
+            return Err(Error::Frozen { path: dir.to_owned() });
+        }
+        Ok(())
     }
 
     /// Sets everything that `linux.resources` asks for: limits, and the devices that may be used.

@@ -16,6 +16,7 @@ mod files;
 mod freezer;
 mod group;
 mod layout;
+mod permitted;
 mod processes;
 mod remove;
 pub mod settings;

@@ -16,6 +16,9 @@ use crate::group::{Cgroup, UNIFIED};
 impl Cgroup {
     /// The pids of all processes in the cgroup and in the cgroups below it; none if it is gone.
     pub fn processes(&self) -> Result<Vec<i32>> {
+        if self.is_none() {
+            return Ok(Vec::new());
+        }
         let (controller, dir) = self.main();
         in_tree(controller, dir)
     }
@@ -41,7 +44,7 @@ impl Cgroup {
             }
         }
         match self.thaw() {
-            Err(Error::NoFreezer) => Ok(()),
+            Err(Error::NoFreezer | Error::NoCgroup) => Ok(()),
             Err(error) if is_gone(&error) => Ok(()),
             result => result,
         }

@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 mod console;
+mod devices;
 mod error;
 mod filter;
 mod hooks;

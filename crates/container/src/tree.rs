@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::store::{Entry, Record};
-use cgroup::{Layout, View};
+use cgroup::{Cgroup, Layout, View};
 use rootfs::{CgroupView, Context, Hierarchy, Plan};
 use spec::Config;
 use spec::oci::LinuxNamespaceType as Ns;
@@ -36,13 +36,16 @@ fn cgroup_view(record: &Record, config: &Config, has_namespace: bool) -> Result<
     if !wanted {
         return Ok(CgroupView::None);
     }
-    Ok(match record.cgroup.view(&Layout::detect()?, has_namespace) {
+    let layout = Layout::detect()?;
+    let callers = record.cgroup.is_none().then(|| Cgroup::callers(&layout));
+    let shown = callers.as_ref().unwrap_or(&record.cgroup);
+    Ok(match shown.view(&layout, has_namespace) {
         View::V1 { mounts, links } => CgroupView::V1 {
             hierarchies: mounts
                 .into_iter()
                 .filter_map(|m| {
                     Some(Hierarchy {
-                        host_path: record.cgroup.path(m.options.split(',').next()?)?.to_owned(),
+                        host_path: shown.path(m.options.split(',').next()?)?.to_owned(),
                         name: m.name,
                     })
                 })

@@ -19,7 +19,7 @@ use crate::{Plan, Result};
 
 pub(crate) use mounts::new_tmpfs;
 pub use seal::reopen_null;
-pub use sources::Sources;
+pub use sources::{FindUserns, Sources};
 
 /// A container's file tree while it is being made.
 ///
@@ -46,7 +46,7 @@ impl<'p> Rootfs<'p> {
     /// Makes the whole tree, up to the devices. For a caller that may open everything that the plan names on the host;
     /// otherwise see [`Sources`]. The umask is 0 from here to [`finish`](Self::finish).
     pub fn prepare(plan: &'p Plan) -> Result<Self> {
-        Self::prepare_with(plan, Sources::open(plan, &mut |_, _| Ok(None))?)
+        Self::prepare_with(plan, Sources::open(plan, &|_, _| None)?)
     }
 
     /// [`prepare`](Self::prepare) with sources that were opened earlier.

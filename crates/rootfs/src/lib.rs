@@ -17,7 +17,7 @@ mod options;
 mod plan;
 mod restore;
 
-pub use apply::{Rootfs, Sources, reopen_null};
+pub use apply::{FindUserns, Rootfs, Sources, reopen_null};
 pub use error::{Error, Result};
 pub use external::{External, ExternalKind, Located, locate_externals};
 pub use hollow::{Hollow, find_hollow};

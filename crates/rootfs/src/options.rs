@@ -106,7 +106,7 @@ const KNOWN: &str = "ro rw nosuid suid nodev dev noexec exec nosymfollow symfoll
     strictatime nostrictatime relatime norelatime rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rnosymfollow rsymfollow \
     rnodiratime rdiratime rnoatime ratime rstrictatime rnostrictatime rrelatime rnorelatime bind rbind remount shared \
     rshared slave rslave private rprivate unbindable runbindable sync async dirsync lazytime nolazytime mand nomand \
-    iversion noiversion acl noacl tmpcopyup defaults";
+    iversion noiversion acl noacl tmpcopyup idmap ridmap defaults";
 
 /// Lets a later change win over an earlier one.
 fn merge(change: &mut AttrChange, later: AttrChange) {

@@ -41,7 +41,7 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
-    pub(super) fn request(self, target: &Target) -> anyhow::Result<Create> {
+    pub(super) fn request(self, context: &Context, target: &Target) -> anyhow::Result<Create> {
         Ok(Create {
             id: target.id()?,
             bundle: self.bundle,
@@ -53,12 +53,13 @@ impl Creation {
             listen_fds: context::listen_fds(),
             preserve_fds: self.preserve_fds,
             notify_socket: context::notify_socket(),
+            rootless: context.rootless,
         })
     }
 }
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
-    let request = arguments.creation.request(&arguments.target)?;
+    let request = arguments.creation.request(context, &arguments.target)?;
     context::seal(request.listen_fds, request.preserve_fds)?;
     ops::create(&context.store, &request)?;
     Ok(Exit::Success)

@@ -41,7 +41,8 @@ fn document() -> Value {
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": MEMORY_MODES, "flags": MEMORY_FLAGS},
-            "mountExtensions": {"idmap": {"enabled": false}}
+            "mountExtensions": {"idmap": {"enabled": true}},
+            "netDevices": {"enabled": true}
         },
         "annotations": {
             "io.github.seccomp.libseccomp.version": container::libseccomp_version(),

@@ -37,6 +37,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         crate::output::print(&Cli::command().render_help().to_string())?;
         return Ok(Exit::Success);
     };
+    // These two need nothing of the caller's surroundings, such as a place for state.
+    match &command {
+        Command::Features(arguments) => return features::run(arguments),
+        Command::Spec(arguments) => return spec::run(arguments),
+        _ => {}
+    }
     let context = Context::new(&cli.global)?;
     if !matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
         context::own_descriptors(0)?;
@@ -46,7 +52,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Create(arguments) => create::run(&context, arguments),
         Command::Delete(arguments) => delete::run(&context, &arguments),
         Command::Exec(arguments) => exec::run(&context, arguments),
-        Command::Features(arguments) => features::run(&arguments),
         Command::Kill(arguments) => kill::run(&context, &arguments),
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Pause(arguments) => pause::run(&context, &arguments),
@@ -54,7 +59,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(arguments) => restore::run(&context, arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, arguments),
-        Command::Spec(arguments) => spec::run(&arguments),
+        Command::Features(_) | Command::Spec(_) => unreachable!("they returned above"),
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::State(arguments) => state::run(&context, &arguments),
     }

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
     let request = Run {
-        create: arguments.creation.request(&arguments.target)?,
+        create: arguments.creation.request(context, &arguments.target)?,
         detach: arguments.detach,
         keep: arguments.keep,
         no_subreaper: arguments.no_subreaper,

@@ -25,6 +25,7 @@ pub use oci_spec::runtime as oci;
 pub use process::{Process, Rlimit, User, is_variable};
 pub use scheduling::{CpuAffinity, MemoryPolicy, NumberSet, Scheduler};
 pub use seccomp::{Seccomp, SeccompAction, SeccompCondition, SeccompFlags, SeccompListener, SeccompRule};
+pub use validate::net_devices;
 
 /// The lowest runtime-spec version whose bundles run here.
 pub const OCI_VERSION_MIN: &str = "1.0.0";

@@ -77,21 +77,54 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     linux.personality().as_ref().map(scheduling::personality).transpose()?;
     time_offsets(linux, namespaces)?;
     // Refused rather than ignored: a container must not run with less than its author asked for.
-    for (path, given) in [
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-    ] {
+    for (path, given) in [("linux.intelRdt", linux.intel_rdt().is_some())] {
         if given {
             return Err(Error::field(path, "is not supported yet"));
         }
     }
-    if namespaces.path(Ns::User).is_some() {
+    net_devices_are_sound(spec, namespaces)?;
+    user_mappings(spec, namespaces)
+}
+
+/// The network devices that move into the container: their names on the host and there, sorted.
+pub fn net_devices(spec: &Spec) -> Vec<(String, String)> {
+    let devices = spec.linux().as_ref().and_then(|l| l.net_devices().as_ref());
+    let mut devices: Vec<_> = devices
+        .into_iter()
+        .flatten()
+        .map(|(host, device)| {
+            let name = device.name().as_deref().filter(|name| !name.is_empty());
+            (host.clone(), name.unwrap_or(host).to_owned())
+        })
+        .collect();
+    devices.sort();
+    devices
+}
+
+fn net_devices_are_sound(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    let devices = net_devices(spec);
+    if !devices.is_empty() && !namespaces.is_private(Ns::Network) {
         return Err(Error::field(
-            "linux.namespaces",
-            "joining a user namespace by path is not supported yet",
+            "linux.netDevices",
+            "unable to move network devices without a NET namespace",
         ));
     }
-    user_mappings(spec, namespaces)
+    for (i, (host, name)) in devices.iter().enumerate() {
+        let path = || format!("linux.netDevices[{host:?}]");
+        if let Some(bad) = [host, name].into_iter().find(|name| !is_device_name(name)) {
+            return Err(Error::field(path(), format!("invalid network device name {bad:?}")));
+        }
+        if devices[..i].iter().any(|(_, other)| other == name) {
+            return Err(Error::field(path(), format!("two or more network devices with same name {name:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's rule (dev_valid_name): IFNAMSIZ is 16, with the final NUL.
+fn is_device_name(name: &str) -> bool {
+    let is_odd = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace();
+    (1..16).contains(&name.len()) && name != "." && name != ".." && !name.contains(is_odd)
 }
 
 /// The clocks that a time namespace can shift (time_namespaces(7)).

@@ -8,6 +8,7 @@ pub mod bpf;
 mod error;
 pub mod mount;
 pub mod net;
+pub mod netdev;
 pub mod path;
 pub mod proc;
 pub mod process;
@@ -31,4 +32,10 @@ pub fn is_root() -> bool {
 /// This process' effective user and group id.
 pub fn effective_ids() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// Whether this process is in another user namespace than the machine's first, whose map is all ids to themselves.
+pub fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }

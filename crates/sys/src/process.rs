@@ -43,6 +43,12 @@ impl Namespaces {
         Self(self.0 & !other.0)
     }
 
+    /// What of this set is in `other`, too.
+    #[must_use]
+    pub fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether all of `other` is in this set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -78,6 +84,25 @@ pub enum Forked {
 /// The child is a copy of this process. That is only sound while the process has one thread, since another thread's locks would
 /// stay locked in the copy for ever; so this refuses with EBUSY when there are more.
 pub fn fork(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
+    clone(new, cgroup, Parent::This)
+}
+
+/// As [`fork`], but the new process is a child of this one's parent (CLONE_PARENT): for a process that goes somewhere on its
+/// parent's behalf, such as into a user namespace, and is not needed any more then.
+pub fn fork_sibling(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
+    clone(new, cgroup, Parent::Ours)
+}
+
+/// Whose child a new process is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    /// The calling process'.
+    This,
+    /// The calling process' parent's.
+    Ours,
+}
+
+fn clone(new: Namespaces, cgroup: Option<BorrowedFd<'_>>, parent: Parent) -> Result<Forked> {
     require_single_thread()?;
     // CLONE_NEWTIME shares its bit with clone(2)'s exit signal mask; clone3 takes it as a flag. It moves the child itself.
     let mut pidfd: libc::c_int = -1;
@@ -85,7 +110,11 @@ pub fn fork(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = new.0 | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    match parent {
+        Parent::This => args.exit_signal = libc::SIGCHLD as u64,
+        // The signal is the caller's own then, and must not be given.
+        Parent::Ours => args.flags |= libc::CLONE_PARENT as u64,
+    }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;

@@ -108,6 +108,18 @@ impl Cmd {
         self.wrapped(Command::new("sh"), &["-c"], setup)
     }
 
+    /// Runs it in the network namespace at `path`, with the mounts as they are.
+    pub fn in_network(self, path: &str) -> Self {
+        self.wrapped(Command::new("nsenter"), &[&format!("--net={path}"), "sh", "-c"], "true")
+    }
+
+    /// Runs it as the unprivileged user and group `id`, after the shell command `setup`.
+    pub fn as_user(self, id: u32, setup: &str) -> Self {
+        let id = id.to_string();
+        let words = ["--reuid", &id, "--regid", &id, "--clear-groups", "sh", "-c"];
+        self.wrapped(Command::new("setpriv"), &words, setup)
+    }
+
     fn wrapped(self, mut command: Command, words: &[&str], setup: &str) -> Self {
         command
             .args(words)

@@ -105,6 +105,28 @@ pub fn unshare() -> Result<(), String> {
     met(in_path("unshare").is_some(), "unshare in PATH")
 }
 
+/// util-linux's setpriv, to become an unprivileged user who may make user namespaces.
+///
+/// # Errors
+/// See [`root`].
+pub fn unprivileged_userns() -> Result<(), String> {
+    met(in_path("setpriv").is_some(), "setpriv in PATH")?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65532", "--regid=65532", "--clear-groups", "unshare", "--user", "true"]);
+    let works =
+        command.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    met(works, "user namespaces of unprivileged users")
+}
+
+/// The tools that map more than one's own id.
+///
+/// # Errors
+/// See [`root`].
+pub fn newuidmap() -> Result<(), String> {
+    unprivileged_userns()?;
+    met(in_path("newuidmap").is_some(), "newuidmap in PATH (Debian: uidmap)")
+}
+
 /// A v1 freezer hierarchy (also in the hybrid layout).
 ///
 /// # Errors

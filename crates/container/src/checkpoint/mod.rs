@@ -21,6 +21,7 @@ pub(crate) mod network;
 mod outsiders;
 mod small_file;
 mod sockets;
+mod unsupported;
 
 use crate::error::{Error, Result};
 use crate::ops::{destroy, status};
@@ -127,10 +128,11 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     };
     let config = entry.config()?;
     refuse_listener(&config)?;
+    let namespaces = config.namespaces()?;
+    let plan = crate::tree::plan(&entry, &record, &config)?;
+    unsupported::refuse(&config, &namespaces, &plan)?;
     let session = criu::Launch::new(request.criu.clone()).start()?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
-    let plan = crate::tree::plan(&entry, &record, &config)?;
-    let namespaces = config.namespaces()?;
     let mut external = external::for_dump(&plan, &namespaces, init.pid)?;
     let new_network = network::can_be_made_anew(&config, init.pid)?;
     if new_network {

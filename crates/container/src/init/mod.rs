@@ -15,10 +15,11 @@ pub(crate) mod scheduling;
 pub(crate) use identity::{become_root, write_sysctl};
 
 use crate::console::Pty;
+use crate::devices;
 use crate::filter::{Filter, LastSteps};
 use crate::hooks;
-use crate::launch::flag;
 use crate::launch::wire::{self, Report};
+use crate::launch::{Joined, MountMaps, sources};
 use clocks::Clocks;
 use confine::Surplus;
 use failure::{During, Failure, Result};
@@ -26,6 +27,7 @@ use lsm::Labels;
 use program::Program;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
+use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, HookKind, Process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -41,12 +43,13 @@ pub(crate) enum StartSignal {
     Socket(OwnedFd),
 }
 
-/// A namespace to join, opened on the host.
+/// Who opens what the container's tree takes from the host.
 #[derive(Debug)]
-pub(crate) struct Joined {
-    pub(crate) kind: spec::Namespace,
-    pub(crate) path: PathBuf,
-    pub(crate) namespace: OwnedFd,
+pub(crate) enum TreeSources<'a> {
+    /// Init itself, with these user namespaces for its id-mapped mounts.
+    Own(&'a MountMaps),
+    /// The parent, who may see more of the host than the container's root.
+    Parent,
 }
 
 /// All that the init process needs.
@@ -57,8 +60,13 @@ pub(crate) struct Init<'a> {
     pub(crate) rootfs: &'a rootfs::Plan,
     /// The namespaces that the clone made.
     pub(crate) new: Namespaces,
-    /// The namespaces to join.
-    pub(crate) joined: Vec<Joined>,
+    /// Whether the container has its own user namespace, new or joined.
+    pub(crate) user_namespace: bool,
+    /// The namespaces to join, but for those that it is born in.
+    pub(crate) joined: &'a [Joined],
+    pub(crate) sources: TreeSources<'a>,
+    /// Whether an unprivileged user maps the ids of the new user namespace. Init cannot tell: once they are mapped, it is root.
+    pub(crate) is_mapped_by_user: bool,
     /// The doors of the container's cgroup.
     pub(crate) cgroup: cgroup::Entry,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
@@ -81,7 +89,7 @@ pub(crate) struct Init<'a> {
 
 impl Init<'_> {
     /// Runs in the new process, and ends it when anything fails.
-    pub(crate) fn run(self, wire: &OwnedFd) -> ! {
+    pub(crate) fn run(&self, wire: &OwnedFd) -> ! {
         let failure = match self.prepare(wire) {
             Err(failure) => failure,
             Ok(mut ready) => match self.start(wire, &mut ready) {
@@ -92,19 +100,29 @@ impl Init<'_> {
         fail(wire, failure)
     }
 
+    /// Whether there is something that the parent must do before anything else: map ids, move network devices.
+    pub(crate) fn waits_for_parent(&self) -> bool {
+        self.new.contains(Namespaces::USER) || devices::any(self.config)
+    }
+
     /// Everything that can be done before the start.
     fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>> {
-        guard()?;
+        settle()?;
+        if !self.is_mapped_by_user {
+            hide()?;
+        }
         self.cgroup.enter().during("enter the container's cgroup")?;
         scheduling::unbind();
         let clocks = self.shift_clocks.then(|| Clocks::open(self.config)).transpose()?;
-        if self.new.contains(Namespaces::USER) {
+        if self.waits_for_parent() {
             wait_go(wire)?;
-            become_root()?;
         }
-        for Joined { kind, path, namespace } in &self.joined {
-            sys::process::join(namespace.as_fd(), flag(*kind))
-                .during(&format!("join {kind} namespace {}", path.display()))?;
+        if self.user_namespace {
+            become_root()?;
+            hide()?;
+        }
+        for one in self.joined.iter().filter(|one| one.kind != Ns::Pid) {
+            one.enter().map_err(Failure::new)?;
         }
         if self.unshare_cgroup {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
@@ -112,10 +130,20 @@ impl Init<'_> {
         clocks.map_or(Ok(()), Clocks::enter)?;
         identity::apply(self.config, self.new, self.keyring.as_deref())?;
         let labels = Labels::open(self.process)?;
-        let rootfs = rootfs::Rootfs::prepare(self.rootfs).map_err(|e| Failure::new(e.to_string()))?;
+        let rootfs = self.tree(wire)?;
         self.hooks(wire, &rootfs)?;
         self.enter(rootfs)?;
         make_ready(self.config, self.process, &labels, self.preserve_fds, self.filter, wire)
+    }
+
+    /// Makes the file tree, as far as the hooks are to see it.
+    fn tree(&self, wire: &OwnedFd) -> Result<rootfs::Rootfs<'_>> {
+        let opened = match &self.sources {
+            TreeSources::Own(maps) => rootfs::Sources::open(self.rootfs, &|index, _| maps.find(index))
+                .map_err(|e| Failure::new(e.to_string()))?,
+            TreeSources::Parent => sources::receive(wire, self.rootfs)?,
+        };
+        rootfs::Rootfs::prepare_with(self.rootfs, opened).map_err(|e| Failure::new(e.to_string()))
     }
 
     /// The hooks that want the container's mounts and the host's: the runtime's own, run by the parent, then createContainer.
@@ -190,12 +218,24 @@ pub(crate) fn fail(wire: &OwnedFd, failure: Failure) -> ! {
     sys::process::exit_now(code)
 }
 
-/// Makes sure that this process dies with its parent while it is half made, and that the container cannot look into it:
-/// it still holds the host's descriptors (CVE-2016-9962).
+/// Makes sure that this process dies with its parent while it is half made, and that the container cannot look into it.
 pub(crate) fn guard() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during("prctl(PR_SET_PDEATHSIG)")?;
+    settle()?;
+    hide()
+}
+
+/// Makes sure that the container cannot look into this process, which still holds the host's descriptors (CVE-2016-9962); and
+/// that it dies with its parent, which a change of ids has made the kernel forget (prctl(2), PR_SET_PDEATHSIG).
+///
+/// It also takes an unprivileged parent's right to write this process' id maps (proc(5): the files are root's then).
+fn hide() -> Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .during("prctl(PR_SET_DUMPABLE)")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during("prctl(PR_SET_PDEATHSIG)")
+}
+
+/// Takes this process out of its parent's session and signal dispositions.
+fn settle() -> Result<()> {
     sys::signal::reset_all().during("reset signals")?;
     match rustix::process::setsid() {
         // Already the leader of a session, as the first process of a pid namespace is not, but an exec'ed one may be.

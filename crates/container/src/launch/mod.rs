@@ -1,20 +1,28 @@
 //! The parent's side of a start: from a checked bundle to an init process that waits for its start.
 
+pub(crate) mod between;
+mod joined;
+mod mappings;
+pub(crate) mod sources;
 pub(crate) mod wire;
 
+pub(crate) use joined::{Joined, open_namespace};
+pub(crate) use mappings::MountMaps;
+
 use crate::console;
+use crate::devices;
 use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::hooks;
-use crate::init::{Init, Joined, StartSignal, clocks};
+use crate::init::{Init, StartSignal, TreeSources, clocks};
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use sys::process::{Child, Forked, Namespaces};
 use wire::Report;
 
@@ -75,6 +83,7 @@ pub(crate) fn launch(
     options: &Options,
 ) -> Result<Launched> {
     let namespaces = bundle.config.namespaces()?;
+    let user = namespaces.is_private(Ns::User);
     let all_new = namespaces.new.iter().fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
     let shift_clocks = all_new.contains(Namespaces::TIME) && clocks::are_shifted(&bundle.config);
     let by_init = if shift_clocks { Namespaces::CGROUP.with(Namespaces::TIME) } else { Namespaces::CGROUP };
@@ -83,12 +92,18 @@ pub(crate) fn launch(
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     let (console, master_side) = console_ends(&options.terminal)?;
     let clone_dir = record.cgroup.clone_fd()?;
+    let joined = Joined::open_all(&namespaces)?;
+    joined::check_sysctls(&bundle.config, &joined)?;
+    let maps = MountMaps::make(&plan)?;
     let init = Init {
         config: &bundle.config,
         process,
         rootfs: &plan,
         new: all_new.without(by_init),
-        joined: open_joined(&namespaces)?,
+        user_namespace: user,
+        joined: if user { &[] } else { &joined },
+        is_mapped_by_user: all_new.contains(Namespaces::USER) && !sys::is_root(),
+        sources: if user && sys::is_root() { TreeSources::Parent } else { TreeSources::Own(&maps) },
         cgroup: record.cgroup.entry(clone_dir.is_some())?,
         unshare_cgroup: all_new.contains(Namespaces::CGROUP),
         shift_clocks,
@@ -101,22 +116,28 @@ pub(crate) fn launch(
         hook_state: hook_state.clone(),
     };
     let (ours, theirs) = sys::seqpacket::pair()?;
-    let child = with_pid_namespace(&namespaces, || {
-        match sys::process::fork(init.new, clone_dir.as_ref().map(AsFd::as_fd))? {
-            Forked::Parent(child) => Ok(child),
-            Forked::Child => {
-                // The lock is the parent's: a created container must not hold it until it is started.
-                sys::process::close_in_child(entry.lock_fd());
-                init.run(&theirs)
-            }
+    // Nothing of this is dropped in the child: its copy of the stack ends with the exec.
+    let become_init = |forked| match forked {
+        Forked::Parent(child) => child,
+        Forked::Child => {
+            // The lock is the parent's: a created container must not hold it until it is started.
+            sys::process::close_in_child(entry.lock_fd());
+            init.run(&theirs)
         }
-    })?;
+    };
+    let child = fork(&init, &joined, clone_dir.as_ref().map(AsFd::as_fd), become_init)?;
     drop(theirs);
     let killed_on_error = KillOnDrop(Some(&child));
     record.init = Some(identify(&child)?);
     log::debug!("{}: init is process {}", entry.id, child.pid);
     entry.save(record)?;
-    supervise(&ours, &child, bundle, all_new, &hook_state)?;
+    let network = namespaces.path(Ns::Network).cloned();
+    let network = network.unwrap_or_else(|| format!("/proc/{}/ns/net", child.pid).into());
+    if init.new.contains(Namespaces::USER) {
+        mappings::write(&child, &bundle.config)?;
+    }
+    devices::lend(entry, record, &bundle.config, &network)?;
+    supervise(&ours, &child, bundle, &init, &maps)?;
     let state = || hook_state.at("creating", child.pid.as_raw_pid());
     filter::expect_ready(&ours, &child, filter.as_ref(), state)?;
     log::debug!("{}: namespaces and file tree made, init is ready", entry.id);
@@ -125,22 +146,40 @@ pub(crate) fn launch(
     Ok(Launched { child, wire: ours, master })
 }
 
+/// Forks init into its new namespaces and those joined ones that it cannot enter by itself.
+fn fork(
+    init: &Init<'_>,
+    joined: &[Joined],
+    cgroup: Option<BorrowedFd<'_>>,
+    become_init: impl Fn(Forked) -> Child,
+) -> Result<Child> {
+    // The host's namespaces must be entered before the user namespace, and the container's be made in it.
+    if init.user_namespace && !joined.is_empty() {
+        let mappings = joined::Expected::of(init.config);
+        return Ok(become_init(between::fork(|| joined::enter_all(joined, &mappings), init.new, cgroup)?));
+    }
+    let pid_namespace = joined.iter().find(|one| one.kind == Ns::Pid);
+    joined::with_pid_namespace(pid_namespace, || Ok(become_init(sys::process::fork(init.new, cgroup)?)))
+}
+
 /// The parent's half of the exchange in [`wire`], until only the process' own confinement is left.
 fn supervise(
     wire: &OwnedFd,
     child: &Child,
     bundle: &Bundle,
-    new: Namespaces,
-    hook_state: &HookState,
+    init: &Init<'_>,
+    maps: &MountMaps,
 ) -> Result<()> {
     let config = &bundle.config;
-    if new.contains(Namespaces::USER) {
-        write_id_maps(child, config)?;
+    if init.waits_for_parent() {
         wire::go(wire)?;
+    }
+    if matches!(init.sources, TreeSources::Parent) {
+        sources::send(wire, child, init.rootfs, maps)?;
     }
     if hooks::any(config, &[HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer]) {
         wire::expect(wire, &Report::Namespaces)?;
-        let state = hook_state.json("creating", child.pid.as_raw_pid());
+        let state = init.hook_state.json("creating", child.pid.as_raw_pid());
         hooks::run(config, HookKind::Prestart, &state, Some(&bundle.dir))?;
         hooks::run(config, HookKind::CreateRuntime, &state, Some(&bundle.dir))?;
         wire::go(wire)?;
@@ -151,38 +190,6 @@ fn supervise(
 /// The bit of a kind of namespace: the spec library's numbers are the kernel's.
 pub(crate) fn flag(kind: Ns) -> Namespaces {
     Namespaces(kind as u64)
-}
-
-/// Opens the namespaces that are joined by path; the pid namespace is entered by forking instead.
-fn open_joined(namespaces: &spec::Namespaces) -> Result<Vec<Joined>> {
-    let others = namespaces.joined.iter().filter(|(kind, _)| *kind != Ns::Pid);
-    let open = |(kind, path): &(Ns, PathBuf)| {
-        Ok(Joined { kind: *kind, path: path.clone(), namespace: open_namespace(*kind, path)? })
-    };
-    others.map(open).collect()
-}
-
-pub(crate) fn open_namespace(kind: Ns, path: &Path) -> Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .step(|| format!("linux.namespaces: {kind} namespace path {}", path.display()))
-}
-
-/// Runs `make` so that the process it forks is born in the pid namespace which the bundle joins, if it joins one.
-fn with_pid_namespace<T>(namespaces: &spec::Namespaces, make: impl FnOnce() -> sys::Result<T>) -> Result<T> {
-    let Some(path) = namespaces.path(Ns::Pid) else { return Ok(make()?) };
-    let own = open_namespace(Ns::Pid, Path::new("/proc/self/ns/pid"))?;
-    let enter = |fd: &OwnedFd| {
-        rustix::thread::move_into_link_name_space(
-            fd.as_fd(),
-            Some(rustix::thread::LinkNameSpaceType::ProcessID),
-        )
-        .step(|| format!("setns to pid namespace {}", path.display()))
-    };
-    enter(&open_namespace(Ns::Pid, path)?)?;
-    let made = make();
-    enter(&own)?;
-    Ok(made?)
 }
 
 fn listen(entry: &Entry) -> Result<OwnedFd> {
@@ -212,21 +219,6 @@ fn identify(child: &Child) -> Result<store::Init> {
     let stat = sys::proc::stat(child.pid)?
         .ok_or_else(|| Error::Init { message: "the init process is gone".into(), exit_code: 1 })?;
     Ok(store::Init { pid: child.pid.as_raw_pid(), start_time: stat.start_time })
-}
-
-/// Maps the ids of a new user namespace (user_namespaces(7)): both maps are written once, by the parent, who has the rights.
-fn write_id_maps(child: &Child, config: &spec::Config) -> Result<()> {
-    let Some(linux) = config.linux() else { return Ok(()) };
-    for (file, mappings) in [("uid_map", linux.uid_mappings()), ("gid_map", linux.gid_mappings())] {
-        let lines: Vec<String> = mappings
-            .iter()
-            .flatten()
-            .map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size()))
-            .collect();
-        let path = format!("/proc/{}/{file}", child.pid);
-        std::fs::write(&path, lines.concat()).step(|| format!("write {:?} to {path}", lines.concat()))?;
-    }
-    Ok(())
 }
 
 /// Ends and reaps a child unless all went well.

@@ -5,7 +5,9 @@
 //!   ------                                     ----------------
 //!   cgroup: make, limit
 //!   clone3                                     enters the cgroup by itself
-//!   write id maps      -- Go -->               (only with a new user namespace) becomes root in it
+//!   write id maps,
+//!   move net devices   -- Go -->               (only where there are any) becomes root in a user namespace
+//!   open the sources   -- descriptors -->      (only for a user namespace, and as root)
 //!                                              unshares, joins, mounts, devices
 //!                      <-- Namespaces --       (only with hooks) everything is mounted, nothing is pivoted
 //!   prestart, createRuntime hooks

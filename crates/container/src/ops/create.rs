@@ -10,10 +10,32 @@ use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
 use cgroup::{Cgroup, Layout};
-use spec::oci::LinuxNamespaceType as Ns;
-use spec::{Bundle, HookKind, Id, Process};
+use spec::{Bundle, HookKind, Id, Namespace, Process};
 use std::path::{Path, PathBuf};
 use sys::process::Exit;
+
+/// Whether a cgroup that may not be made is done without, unless it was asked for (`--rootless`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// Yes.
+    True,
+    /// No: it is an error.
+    False,
+    /// For who is not root, or root of a user namespace only.
+    #[default]
+    Auto,
+}
+
+impl Rootless {
+    /// Whether it is so for the calling process.
+    fn holds(self) -> bool {
+        match self {
+            Self::True => true,
+            Self::False => false,
+            Self::Auto => !sys::is_root() || sys::is_in_user_namespace(),
+        }
+    }
+}
 
 /// A request to make a container.
 #[derive(Clone, Debug)]
@@ -39,6 +61,8 @@ pub struct Create {
     pub preserve_fds: u32,
     /// The service manager's `$NOTIFY_SOCKET`; an abstract one begins with `@`.
     pub notify_socket: Option<PathBuf>,
+    /// Whether it can do without a cgroup.
+    pub rootless: Rootless,
 }
 
 impl Create {
@@ -46,7 +70,7 @@ impl Create {
     fn process(&self, bundle: &Bundle) -> Result<Process> {
         let mut process = bundle.config.process()?;
         lsm::check(&process)?;
-        super::warn_of_capabilities(&process, bundle.config.namespaces()?.is_private(Ns::User));
+        super::warn_of_capabilities(&process, bundle.config.namespaces()?.is_private(Namespace::User));
         if self.notify_socket.is_some() {
             process.env.push(notify::variable());
         }
@@ -125,8 +149,9 @@ fn make(
     wait_for_start: bool,
 ) -> Result<Made> {
     let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
+    require_user_namespace(bundle)?;
     let mut container = Unfinished::begin(store, &request.id, bundle)?;
-    container.make_cgroup(bundle)?;
+    container.make_cgroup(bundle, request.rootless)?;
     let options = Options {
         terminal,
         wait_for_start,
@@ -141,6 +166,17 @@ fn make(
     let launched = launch::launch(entry, record, bundle, process, &options)?;
     pidfd_socket.send(&launched.child, Kind::Init)?;
     Ok(Made { container, launched })
+}
+
+/// Without root there are no rights but in a user namespace of one's own.
+fn require_user_namespace(bundle: &Bundle) -> Result<()> {
+    if sys::is_root() || bundle.config.namespaces()?.is_private(Namespace::User) {
+        return Ok(());
+    }
+    Err(Error::Request(
+        "linux.namespaces: rootless containers require user namespaces (`rt spec --rootless` writes one)"
+            .into(),
+    ))
 }
 
 fn finish(container: Unfinished, pid_file: Option<&Path>, pid: i32) -> Result<(Entry, Record)> {
@@ -191,6 +227,7 @@ impl Unfinished {
             init: None,
             pending: Some(Pending::Creation),
             stdio: stdio_links("self"),
+            net_devices: None,
         };
         let entry = store.create(id, &record, &bundle.config.bytes)?;
         log::debug!("{id}: written down in {}", entry.path.display());
@@ -198,16 +235,33 @@ impl Unfinished {
     }
 
     /// Makes the cgroup, with the limits that the bundle asks for; a cgroup that is somebody else's is left alone.
-    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle) -> Result<()> {
+    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle, rootless: Rootless) -> Result<()> {
+        let linux = bundle.config.linux();
+        let resources = linux.and_then(|l| l.resources().clone()).unwrap_or_default();
+        let is_asked_for =
+            linux.and_then(|l| l.cgroups_path().as_ref()).is_some_and(|p| !p.as_os_str().is_empty());
         let (entry, record) = self.parts();
-        if let Err(e) = record.cgroup.create() {
+        let mut made = record.cgroup.create();
+        let is_permitted = !made.as_ref().is_err_and(cgroup::Error::is_forbidden);
+        let leave_out = !is_permitted && !is_asked_for && rootless.holds();
+        if leave_out {
+            made = record.cgroup.create_permitted();
+        }
+        if let Err(e) = made {
             // Not ours: it must outlive the undo.
             let entry = self.parts.take().map(|(entry, _)| entry);
             return entry.map_or(Ok(()), Entry::remove).and(Err(e.into()));
         }
-        log::debug!("{}: cgroup made", entry.id);
-        let resources = bundle.config.linux().and_then(|l| l.resources().clone()).unwrap_or_default();
-        record.cgroup.apply(&resources)?;
+        if !sys::is_root() && !record.cgroup.is_none() {
+            record.cgroup.leave_out_closed(&Layout::detect()?);
+        }
+        log::debug!("{}: cgroup {}", entry.id, if record.cgroup.is_none() { "left out" } else { "made" });
+        match record.cgroup.apply(&resources) {
+            // Devices are what not even the owner of a cgroup may set.
+            Err(_) if leave_out => record.cgroup.apply_permitted(&resources),
+            Err(e) if e.is_forbidden() && rootless.holds() => record.cgroup.apply_permitted(&resources),
+            applied => applied,
+        }?;
         log::debug!("{}: limits set", entry.id);
         Ok(())
     }
@@ -236,10 +290,9 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         let Some((entry, record)) = self.parts.take() else { return };
         log::debug!("{}: taking back what was made", entry.id);
-        if let Err(e) = super::destroy_processes(&record)
-            .and_then(|()| Ok(record.cgroup.remove()?))
-            .and_then(|()| entry.remove())
-        {
+        let destroyed = super::destroy_processes(&record);
+        crate::devices::give_back(&entry, &record);
+        if let Err(e) = destroyed.and_then(|()| Ok(record.cgroup.remove()?)).and_then(|()| entry.remove()) {
             log::warn!("undo: {e}");
         }
     }

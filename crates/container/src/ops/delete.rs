@@ -52,6 +52,7 @@ fn remove_unreadable(store: &Store, id: &Id) -> Result<()> {
 /// Ends a container's processes, removes its cgroup and its directory, and runs its poststop hooks.
 pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) -> Result<()> {
     destroy_processes(record)?;
+    crate::devices::give_back(&entry, record);
     record.cgroup.remove()?;
     log::debug!("{}: processes ended, cgroup removed", entry.id);
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
@@ -76,6 +77,10 @@ pub(crate) fn destroy_unless_gone(store: &Store, id: &Id, config: &Config) -> Re
 /// Kills what is left of a container's processes, and waits for init's end.
 pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
     let pidfd = record.init.map(init_pidfd).transpose()?.flatten();
+    if record.cgroup.is_none() {
+        // While init is there: its orphans could not be told from others'.
+        super::members::signal_all(record, Signal::KILL.as_raw())?;
+    }
     if let Some(pidfd) = &pidfd {
         let _ = sys::process::signal(pidfd.as_fd(), Signal::KILL.as_raw());
     }

@@ -38,5 +38,5 @@ pub fn processes(store: &Store, id: &Id) -> Result<Vec<i32>> {
     if status(&entry, &record)? == Status::Stopped {
         return Ok(Vec::new());
     }
-    Ok(record.cgroup.processes()?)
+    super::members::pids(&record)
 }

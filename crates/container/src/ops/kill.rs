@@ -1,10 +1,10 @@
 //! `kill`.
 
-use super::{init_pidfd, status};
+use super::{init_pidfd, members, status};
 use crate::error::{Error, Result};
 use crate::status::Status;
 use crate::store::Store;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use spec::Id;
 use spec::oci::LinuxNamespaceType as Ns;
 use std::os::fd::AsFd;
@@ -23,10 +23,10 @@ pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
     // Init's end ends a pid namespace; without one of its own, its other processes would live on.
     let shares_pids = !entry.config().is_ok_and(|c| c.namespaces().is_ok_and(|n| n.is_private(Ns::Pid)));
     if all || (kill && shares_pids) {
-        if now == Status::Stopped && record.cgroup.processes()?.is_empty() {
+        if now == Status::Stopped && members::pids(&record)?.is_empty() {
             return if all { Ok(()) } else { Err(not_running(id, now)) };
         }
-        signal_all(&record.cgroup, signal)?;
+        members::signal_all(&record, signal)?;
     } else {
         let pidfd = record.init.filter(|_| now != Status::Stopped).map(init_pidfd).transpose()?.flatten();
         let Some(pidfd) = pidfd else { return Err(not_running(id, Status::Stopped)) };
@@ -41,17 +41,4 @@ pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
 
 fn not_running(id: &Id, status: Status) -> Error {
     Error::Status { what: "container not running", id: id.to_string(), status }
-}
-
-fn signal_all(cgroup: &cgroup::Cgroup, signal: i32) -> Result<()> {
-    if signal == Signal::KILL.as_raw() {
-        return Ok(cgroup.kill_all()?);
-    }
-    for pid in cgroup.processes()?.into_iter().filter_map(Pid::from_raw) {
-        match sys::process::kill(pid, signal) {
-            Err(e) if !e.is(rustix::io::Errno::SRCH.raw_os_error()) => return Err(e.into()),
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -7,9 +7,10 @@ mod foreground;
 mod freeze;
 mod inspect;
 mod kill;
+pub(crate) mod members;
 mod start;
 
-pub use create::{Create, Run, create, run};
+pub use create::{Create, Rootless, Run, create, run};
 pub use delete::delete;
 pub use exec::{Exec, ExecUser, exec};
 pub use freeze::{pause, resume};

@@ -80,7 +80,7 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
     let mut container = Unfinished::begin(store, &request.id, &bundle)?;
-    container.make_cgroup(&bundle)?;
+    container.make_cgroup(&bundle, ops::Rootless::False)?;
     let restored = bring_back(&mut container, request, &bundle, &terminal)?;
     let pid = restored.child.pid.as_raw_pid();
     if let Some(path) = &request.pid_file {

@@ -318,6 +318,7 @@ impl Entry {
             Some(Pending::Creation) => {
                 log::debug!("removing {}, which was never finished", self.path.display());
                 crate::ops::destroy_processes(&record)?;
+                crate::devices::give_back(self, &record);
                 record.cgroup.remove()?;
                 self.unlink(RECORD);
                 std::fs::remove_dir_all(&self.path).step(|| format!("remove {}", self.path.display()))?;
@@ -326,6 +327,11 @@ impl Entry {
         }
         self.save(&record)?;
         Ok(record)
+    }
+
+    /// Makes an empty file in here.
+    pub(crate) fn write_empty(&self, name: &str) -> Result<()> {
+        self.write(name, b"").step(|| format!("create {}", self.path.join(name).display()))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> rustix::io::Result<()> {

@@ -36,6 +36,9 @@ pub(crate) struct Record {
     pub pending: Option<Pending>,
     /// Where init's stdin, stdout and stderr lead, as links in /proc/PID/fd print them.
     pub stdio: [String; 3],
+    /// The host's network devices that it was lent; written before they are moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_devices: Option<crate::devices::Loan>,
 }
 
 /// The init process of a container.
@@ -73,6 +76,7 @@ impl Record {
             init: None,
             pending: Some(Pending::Creation),
             stdio: Default::default(),
+            net_devices: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! All that a container's tree takes from the host, opened.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -11,7 +11,7 @@ use sys::mount::{self, AttrChange, Depth, Propagation, attr};
 use sys::path::{Root, is_char_device};
 
 use crate::error::InStep;
-use crate::plan::{Bind, DeviceKind, DeviceNode, IdMap, Kind, Plan};
+use crate::plan::{Bind, DeviceKind, DeviceNode, IdMap, Kind, MountStep, Plan};
 use crate::{Error, Result};
 
 /// The host's part in a container's tree: detached mounts and descriptors.
@@ -41,6 +41,13 @@ pub(super) struct Masks {
     pub(super) empty: Mask,
 }
 
+impl Masks {
+    fn new(null: OwnedFd, empty: OwnedFd) -> Self {
+        let mask = |mount| Mask { mount, attached: false };
+        Self { null: mask(null), empty: mask(empty) }
+    }
+}
+
 /// A mount that hides what it lies on.
 #[derive(Debug)]
 pub(super) struct Mask {
@@ -50,19 +57,19 @@ pub(super) struct Mask {
 }
 
 /// Finds the user namespace that holds the mapping of a mount, by the mount's index; `None`: it cannot be had.
-pub(crate) type FindUserns<'a> = dyn FnMut(usize, &IdMap) -> Result<Option<OwnedFd>> + 'a;
+pub type FindUserns<'a> = dyn Fn(usize, &IdMap) -> Option<BorrowedFd<'a>> + 'a;
 
 impl Sources {
     /// Sets the propagation of this mount namespace and opens all sources of `plan`.
     ///
     /// `userns` gives the user namespace with the mapping of an id-mapped mount (`mounts[index]`).
-    pub fn open(plan: &Plan, userns: &mut FindUserns<'_>) -> Result<Self> {
+    pub fn open(plan: &Plan, userns: &FindUserns<'_>) -> Result<Self> {
         let place = isolate(plan)?;
         let root =
             mount::clone_tree(&place, Depth::Tree).step(|| format!("bind rootfs {:?}", plan.rootfs))?;
         let mut mounts = BTreeMap::new();
         for step in &plan.mounts {
-            let opened = match &step.kind {
+            let opened: Vec<OwnedFd> = match &step.kind {
                 Kind::Bind(bind) => vec![open_bind(step.index, bind, userns)?],
                 Kind::CgroupV1(view) if !view.own_namespace => {
                     let open = |path: &Path| mount::clone_tree_at(path, Depth::One);
@@ -71,7 +78,9 @@ impl Sources {
                 }
                 _ => continue,
             };
-            mounts.insert(step.index, opened);
+            if !opened.is_empty() {
+                mounts.insert(step.index, opened);
+            }
         }
         let devices = match &plan.devices {
             Some(nodes) if plan.bind_devices => nodes.iter().map(open_device).collect::<Result<_>>()?,
@@ -79,6 +88,41 @@ impl Sources {
         };
         let masks = if plan.masked.is_empty() { None } else { Some(open_masks(plan)?) };
         Ok(Self { place, root, mounts, devices, masks })
+    }
+
+    /// How many descriptors the sources of `plan` are.
+    pub fn count(plan: &Plan) -> usize {
+        let mounts: usize = plan.mounts.iter().map(sources_of).sum();
+        2 + mounts + bound_devices(plan) + if plan.masked.is_empty() { 0 } else { 2 }
+    }
+
+    /// The descriptors, to be sent to another process; [`from_descriptors`](Self::from_descriptors) is the way back.
+    pub fn into_descriptors(self) -> Vec<OwnedFd> {
+        let masks = self.masks.into_iter().flat_map(|masks| [masks.null.mount, masks.empty.mount]);
+        let mounts = self.mounts.into_values().flatten();
+        [self.place, self.root].into_iter().chain(mounts).chain(self.devices).chain(masks).collect()
+    }
+
+    /// The sources that another process has opened for the same plan; `None` when there are too few descriptors.
+    pub fn from_descriptors(plan: &Plan, descriptors: Vec<OwnedFd>) -> Option<Self> {
+        let mut rest = descriptors.into_iter();
+        let mut take = |count: usize| -> Option<Vec<OwnedFd>> {
+            let taken: Vec<_> = rest.by_ref().take(count).collect();
+            (taken.len() == count).then_some(taken)
+        };
+        let [place, root] = take(2)?.try_into().ok()?;
+        let mut mounts = BTreeMap::new();
+        for step in plan.mounts.iter().filter(|step| sources_of(step) > 0) {
+            mounts.insert(step.index, take(sources_of(step))?);
+        }
+        let devices = take(bound_devices(plan))?;
+        let masks = if plan.masked.is_empty() {
+            None
+        } else {
+            let [null, empty] = take(2)?.try_into().ok()?;
+            Some(Masks::new(null, empty))
+        };
+        Some(Self { place, root, mounts, devices, masks })
     }
 }
 
@@ -121,19 +165,31 @@ fn make_mount_private(dir: &OwnedFd) -> sys::Result<()> {
     result
 }
 
-fn open_bind(index: usize, bind: &Bind, userns: &mut FindUserns<'_>) -> Result<OwnedFd> {
+fn open_bind(index: usize, bind: &Bind, userns: &FindUserns<'_>) -> Result<OwnedFd> {
     let field = || format!("mounts[{index}].source {:?}", bind.source);
     let mount = mount::clone_tree_at(&bind.source, bind.depth).step(field)?;
     if let Some(idmap) = &bind.idmap {
-        let Some(namespace) = userns(index, idmap)? else {
+        let Some(namespace) = userns(index, idmap) else {
             return Err(Error::invalid(
                 format!("mounts[{index}].uidMappings"),
-                "id-mapped mounts are not supported here: there is no user namespace with this mapping",
+                "id-mapped mounts are not supported for rootless containers",
             ));
         };
-        mount::set_idmap(&mount, idmap.depth, namespace).step(field)?;
+        set_idmap(&mount, idmap.depth, namespace).step(field)?;
     }
     Ok(mount)
+}
+
+/// Gives a mount that has no place yet its mapping.
+fn set_idmap(mount: &OwnedFd, depth: Depth, namespace: BorrowedFd<'_>) -> sys::Result<()> {
+    mount::set_idmap(mount, depth, namespace).map_err(|mut error| {
+        // KERNEL(5.12): and each filesystem has learned it at its own time: ext4 and FAT 5.12, xfs 5.13, btrfs 5.15,
+        // overlayfs (as a layer) 5.19, tmpfs 6.3; procfs, sysfs, NFS and FUSE cannot.
+        if error.is(Errno::INVAL.raw_os_error()) {
+            error.args.push_str(" (a mount here is id-mapped already, or its filesystem cannot be)");
+        }
+        error
+    })
 }
 
 /// The host's node, which must be the device that the plan means.
@@ -163,6 +219,19 @@ fn open_masks(plan: &Plan) -> Result<Masks> {
     for mount in [&null, &empty] {
         mount::set_propagation(mount, Depth::One, Propagation::Private).step(step)?;
     }
-    let mask = |mount| Mask { mount, attached: false };
-    Ok(Masks { null: mask(null), empty: mask(empty) })
+    Ok(Masks::new(null, empty))
+}
+
+/// How many mounts of the host a step takes.
+fn sources_of(step: &MountStep) -> usize {
+    match &step.kind {
+        Kind::Bind(_) => 1,
+        Kind::CgroupV1(view) if !view.own_namespace => view.hierarchies.len(),
+        Kind::CgroupV1(_) | Kind::Fs(_) | Kind::Remount => 0,
+    }
+}
+
+/// How many device nodes of the host are bound.
+fn bound_devices(plan: &Plan) -> usize {
+    plan.devices.as_ref().filter(|_| plan.bind_devices).map_or(0, Vec::len)
 }

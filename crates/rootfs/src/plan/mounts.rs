@@ -67,7 +67,7 @@ impl Entry<'_> {
             return Ok(Some(Kind::Remount));
         }
         if self.has_idmap(options) {
-            return Err(self.invalid("options", "an id-mapped mount must be a bind mount"));
+            return Err(self.invalid("options", "id-mapped mounts are only supported for bind-mounts"));
         }
         if destination == Path::new("/proc") && fstype != "proc" {
             let problem =
@@ -135,7 +135,8 @@ impl Entry<'_> {
         };
         let (uids, gids) = (ranges(self.mount.uid_mappings()), ranges(self.mount.gid_mappings()));
         if uids.is_empty() != gids.is_empty() {
-            return Err(self.invalid("uidMappings", "uidMappings and gidMappings must be given together"));
+            let problem = "id-mapped mounts must have both uid and gid mappings specified explicitly";
+            return Err(self.invalid("uidMappings", problem));
         }
         if uids.is_empty() && !self.context.user_namespace {
             let problem = "idmap needs uidMappings and gidMappings where the container has no user namespace";

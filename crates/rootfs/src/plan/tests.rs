@@ -126,7 +126,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         ),
         (
             json!({ "destination": "/a", "type": "tmpfs", "options": ["idmap"] }),
-            "mounts[0].options: an id-mapped",
+            "mounts[0].options: id-mapped mounts are only",
         ),
     ];
     for (mount, expected) in cases {

@@ -7,10 +7,11 @@
 //! forks it and ends, and the kernel gives orphans to the init of their namespace. Then it is in the tree, and is
 //! checkpointed and restored with it.
 
+use crate::error::Result;
 use crate::init;
 use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
-use sys::process::{Child, Forked, Namespaces};
+use sys::process::{Child, Forked};
 
 /// Who waits for the end of an exec'ed process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +30,20 @@ pub(super) struct GoBetween {
     pid: Pid,
 }
 
-/// Forks through a process in between, which `fork`s the real one and hands over its pidfd.
-pub(super) fn fork(fork: impl Fn() -> sys::Result<Child>) -> sys::Result<(Child, GoBetween)> {
+/// Forks through a process in between, which `fork`s the real one and hands over its pidfd. `fork_between` makes the process in
+/// between in the container's pid namespace, and does what it is told on both sides of the fork.
+pub(super) fn fork(
+    fork_between: impl FnOnce(&dyn Fn(Forked) -> Child) -> Result<Child>,
+    fork: impl Fn() -> sys::Result<Child>,
+) -> Result<(Child, GoBetween)> {
     let (ours, theirs) = sys::seqpacket::pair()?;
-    let between = match sys::process::fork(Namespaces::default(), None)? {
+    let between = fork_between(&|forked| match forked {
         Forked::Parent(between) => between,
         Forked::Child => {
-            drop(ours);
-            run(&theirs, fork)
+            sys::process::close_in_child(ours.as_fd());
+            run(&theirs, &fork)
         }
-    };
+    })?;
     drop(theirs);
     let message = sys::seqpacket::receive(&ours);
     let go_between = GoBetween { socket: Some(ours), pid: between.pid };
@@ -51,7 +56,7 @@ pub(super) fn fork(fork: impl Fn() -> sys::Result<Child>) -> sys::Result<(Child,
 }
 
 /// The process in between: forks, hands over, and waits until it is let go.
-fn run(socket: &OwnedFd, fork: impl Fn() -> sys::Result<Child>) -> ! {
+fn run(socket: &OwnedFd, fork: &dyn Fn() -> sys::Result<Child>) -> ! {
     if init::guard().is_ok()
         && let Ok(child) = fork()
         && sys::seqpacket::send(socket, b"pidfd", &[child.pidfd.as_fd()]).is_ok()

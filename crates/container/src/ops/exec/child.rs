@@ -12,8 +12,11 @@ use sys::process::Namespaces;
 pub(super) struct ChildSide<'a> {
     pub(super) entry: cgroup::Entry,
     pub(super) pidfd: BorrowedFd<'a>,
+    /// Those that it is still to join.
     pub(super) namespaces: Namespaces,
     pub(super) config: &'a Config,
+    /// Whether the container has its own user namespace.
+    pub(super) user_namespace: bool,
     pub(super) process: &'a Process,
     pub(super) console: Option<OwnedFd>,
     pub(super) preserve_fds: u32,
@@ -35,11 +38,14 @@ impl ChildSide<'_> {
     fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
         init::guard()?;
         self.enter_cgroup()?;
-        set_oom_score_adj(self.process)?;
+        self.set_oom_score_adj()?;
         let labels = Labels::open(self.process)?;
-        sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
-        if self.namespaces.contains(Namespaces::USER) {
+        if !self.namespaces.is_empty() {
+            sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
+        }
+        if self.user_namespace {
             init::become_root()?;
+            init::guard()?;
         }
         if let Some(socket) = &self.console {
             let pty = Pty::open(self.process.console_size).during("allocate a terminal")?;
@@ -60,14 +66,14 @@ impl ChildSide<'_> {
         }
         Ok(())
     }
-}
 
-/// Through the host's /proc, before the container's namespaces are joined.
-fn set_oom_score_adj(process: &Process) -> Result<(), Failure> {
-    match process.oom_score_adj {
-        None => Ok(()),
-        Some(value) => {
-            std::fs::write("/proc/self/oom_score_adj", value.to_string()).during("write oom_score_adj")
+    /// Through the host's /proc, before the container's mounts are entered.
+    fn set_oom_score_adj(&self) -> Result<(), Failure> {
+        let Some(value) = self.process.oom_score_adj else { return Ok(()) };
+        match std::fs::write("/proc/self/oom_score_adj", value.to_string()) {
+            // As for init: a user namespace may not lower it, and runc lets that pass.
+            Err(e) if self.user_namespace && e.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+            other => other.during("write oom_score_adj"),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::init::lsm;
 use crate::launch::wire;
-use crate::launch::{KillOnDrop, console_ends, flag};
+use crate::launch::{KillOnDrop, between, console_ends, flag};
 use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::status::Status;
@@ -19,7 +19,7 @@ use cgroup::Cgroup;
 use child::ChildSide;
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id, NumberSet, Process, capability_bit};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::{Child, Exit, Forked, Namespaces};
 
@@ -186,28 +186,30 @@ fn start(cgroup: &Cgroup, config: &Config, init: Init, owner: Owner, new: New<'_
     let kinds = namespaces.new.iter().chain(namespaces.joined.iter().map(|(kind, _)| kind));
     let all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
     let clone_dir = cgroup.clone_fd()?;
+    let clone_dir = clone_dir.as_ref().map(AsFd::as_fd);
+    let door = Door::to(pidfd.as_fd(), all);
     let (wire, theirs) = sys::seqpacket::pair()?;
     let child_side = ChildSide {
         entry: cgroup.entry(clone_dir.is_some())?,
         pidfd: pidfd.as_fd(),
-        namespaces: all.without(Namespaces::PID),
+        namespaces: all.without(door.entered.with(Namespaces::PID)),
+        user_namespace: all.contains(Namespaces::USER),
         config,
         process: new.process,
         console: new.console,
         preserve_fds: new.preserve_fds,
         filter: new.filter,
     };
-    let fork = || match sys::process::fork(Namespaces::default(), clone_dir.as_ref().map(AsFd::as_fd))? {
-        Forked::Parent(child) => Ok(child),
+    let become_child = |forked| match forked {
+        Forked::Parent(child) => child,
         Forked::Child => child_side.run(&theirs),
     };
-    let (child, go_between) = match (all.contains(Namespaces::PID), owner) {
-        (false, _) => (fork()?, None),
-        (true, Owner::Caller) => (in_pid_namespace_of(&pidfd, fork)?, None),
-        (true, Owner::Init) => {
-            let (child, go_between) = in_pid_namespace_of(&pidfd, || adoption::fork(fork))?;
-            (child, Some(go_between))
-        }
+    let (child, go_between) = if owner == Owner::Init && all.contains(Namespaces::PID) {
+        let fork = || sys::process::fork(Namespaces::default(), clone_dir).map(become_child);
+        let (child, go_between) = adoption::fork(|then| door.fork(None, then), fork)?;
+        (child, Some(go_between))
+    } else {
+        (door.fork(clone_dir, &become_child)?, None)
     };
     Ok(Started { child, wire, go_between })
 }
@@ -231,11 +233,40 @@ impl Drop for Bound {
     }
 }
 
-/// Runs `fork` so that the child is born in the other process' pid namespace.
-fn in_pid_namespace_of<T>(pidfd: &OwnedFd, fork: impl FnOnce() -> sys::Result<T>) -> Result<T> {
-    let own = crate::launch::open_namespace(Ns::Pid, std::path::Path::new("/proc/self/ns/pid"))?;
-    sys::process::join(pidfd.as_fd(), Namespaces::PID)?;
-    let forked = fork();
-    sys::process::join(own.as_fd(), Namespaces::PID)?;
-    Ok(forked?)
+/// The way into the namespaces that a new process must be born in.
+struct Door<'a> {
+    pidfd: BorrowedFd<'a>,
+    /// Whether the container has its own pid namespace.
+    has_pids: bool,
+    /// What is entered by a process in between. Without root, the pid namespace can only be entered from the user namespace,
+    /// and nobody comes back from there.
+    entered: Namespaces,
+}
+
+impl<'a> Door<'a> {
+    /// To the container of this init process, with all these namespaces.
+    fn to(pidfd: BorrowedFd<'a>, all: Namespaces) -> Self {
+        let needs_between = all.contains(Namespaces::USER) && !sys::is_root();
+        let inner = Namespaces::USER.with(Namespaces::PID);
+        let entered = if needs_between { all.only(inner) } else { Namespaces::default() };
+        Self { pidfd, has_pids: all.contains(Namespaces::PID), entered }
+    }
+
+    /// Forks inside; `then` is called on both sides.
+    fn fork(&self, cgroup: Option<BorrowedFd<'_>>, then: &dyn Fn(Forked) -> Child) -> Result<Child> {
+        let none = Namespaces::default();
+        if !self.entered.is_empty() {
+            let failed = |e| format!("join the container's namespaces: {e}");
+            let enter = || sys::process::join(self.pidfd, self.entered).map_err(failed);
+            return Ok(then(between::fork(enter, none, cgroup)?));
+        }
+        if !self.has_pids {
+            return Ok(then(sys::process::fork(none, cgroup)?));
+        }
+        let own = crate::launch::open_namespace(Ns::Pid, std::path::Path::new("/proc/self/ns/pid"))?;
+        sys::process::join(self.pidfd, Namespaces::PID)?;
+        let forked = sys::process::fork(none, cgroup).map(then);
+        sys::process::join(own.as_fd(), Namespaces::PID)?;
+        Ok(forked?)
+    }
 }
