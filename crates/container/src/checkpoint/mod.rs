@@ -11,6 +11,7 @@
 //!   remove cgroup and record
 //! ```
 
+pub(crate) mod cgroups;
 pub(crate) mod descriptors;
 pub(crate) mod external;
 pub(crate) mod files;
@@ -32,7 +33,6 @@ use frozen::Frozen;
 use images::Directories;
 use manifest::Manifest;
 use serde::Serialize;
-use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -199,17 +199,9 @@ fn dump_request<'a>(
         file_locks: allow.file_locks,
         orphan_pts_master: true,
         tcp: criu::Tcp { established: allow.tcp_established, ..Default::default() },
-        cgroups: criu::Cgroups { mode: Some(cgroup_mode(allow.cgroups, config)?), ..Default::default() },
+        cgroups: cgroups::for_dump(allow.cgroups, config, &record.cgroup, init)?,
         ..Dump::new(init, dirs.for_criu(DUMP_LOG))
     })
-}
-
-/// What CRIU is to do about cgroups, unless the caller said it: nothing, since `rt` itself puts the container into its cgroup
-/// and sets its limits from the bundle. A cgroup namespace is the exception: CRIU restores it with the cgroups only
-/// (CRIU(4.2), issue 3139).
-pub(crate) fn cgroup_mode(asked: Option<CgroupMode>, config: &Config) -> Result<CgroupMode> {
-    let private = config.namespaces()?.is_private(Ns::Cgroup);
-    Ok(asked.unwrap_or(if private { CgroupMode::Soft } else { CgroupMode::Ignore }))
 }
 
 fn counted(stats: criu::stats::DumpStats) -> Counted {

@@ -4,7 +4,7 @@ mod events;
 mod stdio;
 
 use crate::checkpoint::{
-    Allowances, cgroup_mode, external, images::Directories, manifest::Manifest, micros, network,
+    Allowances, cgroups, external, images::Directories, manifest::Manifest, micros, network,
 };
 use crate::error::{Error, Result};
 use crate::hooks;
@@ -169,7 +169,7 @@ fn bring_back(
         join_ns: external::joined_namespaces(&namespaces),
         empty_ns: is_network_empty.then_some(network::EMPTY),
         network_lock: skip_lock(&mut session, request.allow).map_err(Error::of_criu(&request.criu))?,
-        cgroups: cgroups(request.allow.cgroups, bundle, record)?,
+        cgroups: request_cgroups(request.allow.cgroups, bundle, record)?,
         ..restore_request(request, record, &dirs)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
@@ -223,8 +223,12 @@ fn skip_lock(session: &mut criu::Session, allow: Allowances) -> criu::Result<Opt
     Ok(skip.then_some(NetworkLock::Skip))
 }
 
-fn cgroups(asked: Option<criu::CgroupMode>, bundle: &Bundle, record: &Record) -> Result<criu::Cgroups> {
-    let mode = cgroup_mode(asked, &bundle.config)?;
+fn request_cgroups(
+    asked: Option<criu::CgroupMode>,
+    bundle: &Bundle,
+    record: &Record,
+) -> Result<criu::Cgroups> {
+    let mode = cgroups::mode(asked, &bundle.config)?;
     let roots = if mode == criu::CgroupMode::Ignore { Vec::new() } else { roots(&record.cgroup)? };
     Ok(criu::Cgroups { mode: Some(mode), roots, ..Default::default() })
 }
