@@ -161,10 +161,31 @@ impl Test {
             .env(TAG_VARIABLE, &self.tag)
             .current_dir(&self.directory)
             .args(args);
-        match criu() {
+        let command = match criu() {
             Some(criu) => command.env("RT_CRIU", criu),
             None => command,
+        };
+        match self.criu_config() {
+            Some(config) => command.env("CRIU_CONFIG_FILE", config),
+            None => command,
         }
+    }
+
+    /// A configuration that keeps runc's CRIU to the hierarchies that runc uses where v1 and v2 are mounted side by side.
+    ///
+    /// In the other one its containers sit in the same cgroup as everybody. CRIU would write down all cgroups below that, those
+    /// of cases that run meanwhile too, and make them again at the restore, for others to stumble over.
+    fn criu_config(&self) -> Option<String> {
+        if self.runtime.kind != Kind::Runc {
+            return None;
+        }
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let hierarchies = own.lines().filter_map(|line| line.split(':').nth(1));
+        let (v2, v1): (Vec<_>, Vec<_>) = hierarchies.partition(|controllers| controllers.is_empty());
+        let lines: String = v1.iter().map(|name| format!("cgroup-dump-controller {name}\n")).collect();
+        let path = self.path("criu.conf");
+        let is_hybrid = !v1.is_empty() && !v2.is_empty();
+        (is_hybrid && fs::write(&path, lines).is_ok()).then_some(path)
     }
 
     /// As [`Test::cmd`], with /dev/null as its standard streams; the output's `stderr` is then the
