@@ -68,6 +68,7 @@ pub struct Create {
 impl Create {
     /// The process of the bundle, with what the caller's surroundings add to its environment.
     fn process(&self, bundle: &Bundle) -> Result<Process> {
+        require_user_namespace(bundle)?;
         let mut process = bundle.config.process()?;
         lsm::check(&process)?;
         super::warn_of_capabilities(&process, bundle.config.namespaces()?.is_private(Namespace::User));
@@ -149,7 +150,6 @@ fn make(
     wait_for_start: bool,
 ) -> Result<Made> {
     let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
-    require_user_namespace(bundle)?;
     let mut container = Unfinished::begin(store, &request.id, bundle)?;
     container.make_cgroup(bundle, request.rootless)?;
     let options = Options {
