@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("sys", &[]),
     ("testkit", &[]),
+    ("fuzzing", &["cgroup", "container", "criu", "rootfs", "seccomp", "spec", "sys"]),
 ];
 
 /// Crates of others that belong to one crate of the house alone.

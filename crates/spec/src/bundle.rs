@@ -1,6 +1,8 @@
 //! Loading a bundle's config.json.
 
-use crate::{Error, MemoryPolicy, Namespaces, Process, Result, Seccomp, lenient, oci, scheduling, validate};
+use crate::{
+    Error, MemoryPolicy, Namespaces, Process, Result, Seccomp, lenient, oci, one_line, scheduling, validate,
+};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -122,8 +124,8 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result
         Ok(parsed) => Ok((parsed, Vec::new())),
         Err(error) => once_more(bytes, &error).map_err(|(path, reason)| Error::Syntax {
             file: file.to_owned(),
-            path,
-            reason,
+            path: one_line(&path),
+            reason: one_line(&reason),
         }),
     }
 }

@@ -1,0 +1,54 @@
+//! `user`: the strings of the command line that name somebody or something: container ids, `exec --user`, `exec --cap`.
+
+use crate::one_line;
+use container::ops::ExecUser;
+use spec::Id;
+use std::path::Path;
+
+pub(crate) fn check(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    id(&text);
+    text.lines().for_each(|word| {
+        id(word);
+        user(word);
+        capability(word);
+    });
+}
+
+/// An id is a file's name, below the state root and below a cgroup.
+fn id(text: &str) {
+    match Id::new(text) {
+        Ok(id) => {
+            assert_eq!(id.as_str(), text);
+            assert!(!text.contains(['/', '\0', '\n']) && text.len() <= Id::MAX, "{text:?}");
+            assert_eq!(Path::new("/run/rt").join(&id).parent(), Some(Path::new("/run/rt")), "{text:?}");
+            assert_eq!(Path::new("/run/rt").join(&id).file_name(), Some(text.as_ref()), "{text:?}");
+        }
+        Err(error) => drop(one_line(&error)),
+    }
+}
+
+/// CVE-2026-30892: what is not understood as a user must not become one.
+fn user(text: &str) {
+    match ExecUser::parse(text) {
+        Ok(ExecUser { uid, gid }) => {
+            let meant = gid.map_or(uid.to_string(), |gid| format!("{uid}:{gid}"));
+            let number = |part: &str| match part.trim_start_matches('0') {
+                "" if !part.is_empty() => "0".to_owned(),
+                rest => rest.to_owned(),
+            };
+            let said: Vec<_> = text.split(':').map(number).collect();
+            assert_eq!(meant, said.join(":"), "{text:?}");
+            assert!(uid != u32::MAX && gid != Some(u32::MAX), "{text:?}");
+        }
+        Err(error) => drop(one_line(&error)),
+    }
+}
+
+fn capability(text: &str) {
+    if let Some(bit) = spec::capability_bit(text) {
+        let name = spec::capability_names().nth(bit as usize).expect("a known capability");
+        let upper = text.to_uppercase();
+        assert!(upper == name || format!("CAP_{upper}") == name, "{text:?} is {name}");
+    }
+}
