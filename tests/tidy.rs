@@ -178,7 +178,7 @@ fn dependencies_with_one_user_have_one() {
 
 #[test]
 fn unsafe_stands_only_in_sys() {
-    let directories = ["crates", "tests", "benches"];
+    let directories = ["crates", "tests", "benches", "fuzz/fuzz_targets"];
     none(
         "unsafe outside crates/sys",
         &lines_with(&["unsafe", "unsafe_code"], &directories, &["crates/sys/"]),

@@ -19,5 +19,5 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Prints a message. Nobody can be told when that fails.
 pub(crate) fn message(text: &str) {
-    let _ = writeln!(std::io::stderr(), "rt: {}", sys::one_line(text));
+    let _ = writeln!(std::io::stderr(), "rt: {text}");
 }
