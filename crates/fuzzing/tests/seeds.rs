@@ -52,3 +52,56 @@ fn every_target_has_a_program() {
     }
     assert_eq!(package.matches("[[bin]]").count(), fuzzing::TARGETS.len());
 }
+
+/// libFuzzer prefers short inputs, so the longest are made here: one piece again and again, of what is looked through in loops.
+#[test]
+fn the_longest_inputs_are_within_the_limits() {
+    let config = |before: &str, piece: &dyn Fn(usize) -> String, after: &str| {
+        let linux = r#"{"ociVersion":"1.0.2","linux":{"namespaces":[{"type":"mount"},{"type":"network"}]"#;
+        let mut text = format!("{linux}{before}");
+        let mut count = 0;
+        while text.len() + after.len() + 200 < 64 * 1024 {
+            text.push_str(if count == 0 { "" } else { "," });
+            text.push_str(&piece(count));
+            count += 1;
+        }
+        text + after
+    };
+    let device = |n| format!(r#"{{"allow":true,"type":"c","major":{n},"minor":{n},"access":"rwm"}}"#);
+    let node = |n| format!(r#"{{"path":"/dev/{n}","type":"c","major":1,"minor":{n}}}"#);
+    let mount =
+        |n| format!(r#"{{"destination":"/{n}","type":"bind","source":"/{n}","options":["rbind","ro"]}}"#);
+    let call = |n| format!(r#"{{"names":["n{n}"],"action":"SCMP_ACT_LOG"}}"#);
+    let inputs = [
+        config(r#","resources":{"devices":["#, &device, "]}}}"),
+        config(r#","devices":["#, &node, "]}}"),
+        config(r#","maskedPaths":["#, &|n| format!(r#""/a/../{n}""#), "]}}"),
+        config(r#","sysctl":{"#, &|n| format!(r#""net.{n}":"1""#), "}}}"),
+        config(r#","seccomp":{"defaultAction":"SCMP_ACT_ALLOW","syscalls":["#, &call, "]}}}"),
+        config(r#"},"mounts":["#, &mount, "]}"),
+        config(r#","cgroupsPath":"/a"#, &|_| "/a".into(), r#""}}"#),
+    ];
+    for input in inputs {
+        spec::Config::parse(input.clone().into(), "config.json").unwrap();
+        fuzzing::check("config", input.as_bytes());
+    }
+    let of = |piece: &str| piece.repeat(64 * 1024 / piece.len());
+    for (target, piece) in [
+        ("config", "["),
+        ("config", r#"{"process":"#),
+        ("mount_options", "ro\n"),
+        ("mount_options", r#"a="b,c","#),
+        ("criu", "Error (criu/x.c:1): y\n"),
+        ("criu", "\x2a\x02"),
+        ("machine", "1 1 0:1 / /a rw - cgroup cgroup rw,a\n"),
+        ("machine", "1 (a) "),
+        ("state", r#"{"hollow":["#),
+        ("user", "1:1\n"),
+    ] {
+        fuzzing::check(target, of(piece).as_bytes());
+    }
+    let lists = of("1 1 0:1 / /a rw - cgroup cgroup rw,a\n");
+    let own = of("1:b:/\n");
+    let half = 32 * 1024 - 1;
+    fuzzing::check("machine", format!("{}\0{}", &lists[..half], &own[..half]).as_bytes());
+}

@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn errors_are_one_line_whatever_the_document_says() {
-        let text = error(r#"{"ociVersion":"1.0.2","linux":{"namespaces":[{"type":"pid\nrt: done\u001b[2J"}]}}"#);
+        let text =
+            error(r#"{"ociVersion":"1.0.2","linux":{"namespaces":[{"type":"pid\nrt: done\u001b[2J"}]}}"#);
         assert!(text.contains("linux.namespaces[0].type: unknown variant `pid rt: done [2J`"), "{text}");
         let text = error(r#"{"ociVersion":"1.0.2","annotations":{"a\nb":1}}"#);
         assert!(text.starts_with("config.json: annotations.a b: invalid type"), "{text}");
