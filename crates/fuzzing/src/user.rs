@@ -1,4 +1,5 @@
-//! `user`: the strings of the command line that name somebody or something: container ids, `exec --user`, `exec --cap`.
+//! `user`: the strings of the command line that name somebody or something: container ids, and `exec --user`, `--cap`, `--env`
+//! and `--cgroup`.
 
 use crate::one_line;
 use container::ops::ExecUser;
