@@ -1,7 +1,8 @@
 //! `user`: the strings of the command line that name somebody or something: container ids, and `exec --user`, `--cap`, `--env`
 //! and `--cgroup`.
 
-use crate::one_line;
+use crate::{is_clean, one_line};
+use cgroup::Cgroup;
 use container::ops::ExecUser;
 use spec::Id;
 use std::path::Path;
@@ -13,7 +14,27 @@ pub(crate) fn check(input: &[u8]) {
         id(word);
         user(word);
         capability(word);
+        assert!(!spec::is_variable(word) || word.split_once('=').is_some_and(|(name, _)| !name.is_empty()));
     });
+    sub_cgroup(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+    text.lines().for_each(|word| sub_cgroup(&[word.to_owned()]));
+}
+
+/// A process that is put below the container's cgroup stays below it.
+fn sub_cgroup(arguments: &[String]) {
+    let cgroup: Cgroup = serde_json::from_value(serde_json::json!({
+        "": "/sys/fs/cgroup/unified/id", "cpu": "/sys/fs/cgroup/cpu/id", "name=systemd": "/sys/fs/cgroup/systemd/id"
+    }))
+    .expect("a cgroup");
+    match cgroup.sub(arguments) {
+        Ok(sub) => {
+            for (controller, dir) in sub.paths() {
+                let own = cgroup.path(controller).expect("a hierarchy of the container's");
+                assert!(dir.starts_with(own) && is_clean(dir), "{arguments:?}: {dir:?}");
+            }
+        }
+        Err(error) => drop(one_line(&error)),
+    }
 }
 
 /// An id is a file's name, below the state root and below a cgroup.
@@ -49,7 +70,8 @@ fn user(text: &str) {
 fn capability(text: &str) {
     if let Some(bit) = spec::capability_bit(text) {
         let name = spec::capability_names().nth(bit as usize).expect("a known capability");
+        // As oci-spec reads it, with any number of prefixes.
         let upper = text.to_uppercase();
-        assert!(upper == name || format!("CAP_{upper}") == name, "{text:?} is {name}");
+        assert_eq!(format!("CAP_{}", upper.trim_start_matches("CAP_")), name, "{text:?}");
     }
 }
