@@ -9,7 +9,7 @@ RT := $(TARGET_DIR)/release/rt
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit integration compat docs bench install criu clean
+.PHONY: help build demo test lint unit integration compat docs bench fuzz install criu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it t
 docs: ## write what is made from the sources: man pages, completions, the text of all help, docs/compat-runc.md
 	RT_BLESS=1 cargo test --locked --bin rt --quiet manual
 	RT_BLESS=1 cargo test --locked --test compat --quiet -- docs::
+
+fuzz: ## look for inputs that break rt (TIME=seconds for each target, default 600; TARGET=config picks one)
+	@scripts/setup fuzz
+	@TIME="$(TIME)" ARGS="$(ARGS)" scripts/fuzz $(TARGET)
 
 install: build ## install rt, its man pages and completions into PREFIX (default /usr/local; DESTDIR is honoured)
 	install -D -m 0755 $(RT) $(DESTDIR)$(PREFIX)/bin/rt

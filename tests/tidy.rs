@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("sys", &[]),
     ("testkit", &[]),
+    ("fuzzing", &["cgroup", "container", "criu", "rootfs", "seccomp", "spec", "sys"]),
 ];
 
 /// Crates of others that belong to one crate of the house alone.
@@ -177,7 +178,7 @@ fn dependencies_with_one_user_have_one() {
 
 #[test]
 fn unsafe_stands_only_in_sys() {
-    let directories = ["crates", "tests", "benches"];
+    let directories = ["crates", "tests", "benches", "fuzz/fuzz_targets"];
     none(
         "unsafe outside crates/sys",
         &lines_with(&["unsafe", "unsafe_code"], &directories, &["crates/sys/"]),

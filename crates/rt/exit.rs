@@ -29,7 +29,7 @@ impl Exit {
 
 /// Prints an error, once and last: one line on stderr, and one entry in the log file.
 pub(crate) fn of_error(error: &anyhow::Error, log: Option<&Log>) -> Exit {
-    let message = format!("{error:#}").replace('\n', " ");
+    let message = sys::one_line(&format!("{error:#}"));
     if let Some(log) = log {
         log.error(&message);
     }

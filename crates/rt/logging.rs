@@ -66,7 +66,7 @@ impl log::Log for Log {
         }
         let level = record.level().as_str().to_lowercase();
         let elapsed = self.started.elapsed().as_secs_f64() * 1e3;
-        let message = format!("[{elapsed:8.3} ms] {}", record.args());
+        let message = sys::one_line(&format!("[{elapsed:8.3} ms] {}", record.args()));
         if log::max_level() >= LevelFilter::Debug {
             self.write(&level, &message);
         }

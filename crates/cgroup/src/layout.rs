@@ -56,16 +56,17 @@ impl Layout {
 
     /// The layout that these two files describe.
     pub fn parse(mountinfo: &str, own: &str) -> Result<Self> {
+        let own: Vec<_> = own.lines().filter_map(split_own).collect();
         let mut v1: Vec<Hierarchy> = Vec::new();
         let mut unified: Option<Hierarchy> = None;
         for mount in mountinfo.lines().filter_map(Mount::parse) {
             if mount.is_v2 {
-                let hierarchy = mount.into_hierarchy(own, Vec::new());
+                let hierarchy = mount.into_hierarchy(&own, Vec::new());
                 if unified.as_ref().is_none_or(|seen| is_better(&hierarchy, seen)) {
                     unified = Some(hierarchy);
                 }
-            } else if let Some(controllers) = mount.controllers(own) {
-                let hierarchy = mount.into_hierarchy(own, controllers);
+            } else if let Some(controllers) = mount.controllers(&own) {
+                let hierarchy = mount.into_hierarchy(&own, controllers);
                 match v1.iter_mut().find(|seen| seen.controllers == hierarchy.controllers) {
                     None => v1.push(hierarchy),
                     Some(seen) if is_better(&hierarchy, seen) => *seen = hierarchy,
@@ -123,18 +124,16 @@ impl<'a> Mount<'a> {
     }
 
     /// Those of /proc/self/cgroup's hierarchies that this mount's options name; the options hold other words too.
-    fn controllers(&self, own: &str) -> Option<Vec<String>> {
-        let mut lists =
-            own.lines().filter_map(|line| Some(split_own(line)?.0)).filter(|list| !list.is_empty());
-        let list = lists
-            .find(|list| list.split(',').all(|name| self.options.split(',').any(|word| word == name)))?;
+    fn controllers(&self, own: &[(&str, &str)]) -> Option<Vec<String>> {
+        let mut lists = own.iter().map(|(list, _)| *list).filter(|list| !list.is_empty());
+        let words: Vec<_> = self.options.split(',').collect();
+        let list = lists.find(|list| list.split(',').all(|name| words.contains(&name)))?;
         Some(list.split(',').map(str::to_owned).collect())
     }
 
-    fn into_hierarchy(self, own: &str, controllers: Vec<String>) -> Hierarchy {
+    fn into_hierarchy(self, own: &[(&str, &str)], controllers: Vec<String>) -> Hierarchy {
         let joined = controllers.join(",");
-        let own =
-            own.lines().filter_map(split_own).find(|(list, _)| *list == joined).map_or("/", |(_, path)| path);
+        let own = own.iter().find(|(list, _)| *list == joined).map_or("/", |(_, path)| *path);
         Hierarchy {
             controllers,
             mountpoint: PathBuf::from(unescape(self.mountpoint)),

@@ -63,7 +63,7 @@ fn relative(argument: &str, path: &str) -> Result<PathBuf> {
 }
 
 fn bad(argument: &str, reason: &'static str) -> Error {
-    Error::BadSubPath { argument: argument.to_owned(), reason }
+    Error::BadSubPath { argument: sys::one_line(argument), reason }
 }
 
 #[cfg(test)]

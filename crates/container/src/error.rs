@@ -111,7 +111,7 @@ pub(crate) trait Step<T> {
 
 impl<T, E: std::fmt::Display> Step<T> for std::result::Result<T, E> {
     fn step(self, step: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|e| Error::Step { step: step(), error: error_text(&e.to_string()) })
+        self.map_err(|e| Error::Step { step: step(), error: error_text(&sys::one_line(&e.to_string())) })
     }
 }
 

@@ -9,6 +9,8 @@ mod console;
 mod devices;
 mod error;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hooks;
 mod init;
 mod launch;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use sys::one_line;
 use sys::spawn::Exit;
 
 use crate::diagnose::Diagnosis;
@@ -220,9 +221,4 @@ fn write_path(f: &mut fmt::Formatter<'_>, report: &log::Report) -> fmt::Result {
 /// ` after <stage>`, or nothing.
 fn at(stage: Option<&str>) -> String {
     stage.map(|stage| format!(" after {}", one_line(stage))).unwrap_or_default()
-}
-
-/// Text that does not break the line, whatever somebody named a file.
-pub(crate) fn one_line(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -25,7 +25,9 @@ impl Version {
 
     /// The three numbers as one, as `criu_version` counts: 4.1.1 is 40101.
     pub fn number(&self) -> u32 {
-        self.major * 10_000 + self.minor * 100 + self.sublevel
+        // Saturating, since a program that is not CRIU may say anything.
+        let high = self.major.saturating_mul(10_000).saturating_add(self.minor.saturating_mul(100));
+        high.saturating_add(self.sublevel)
     }
 
     pub(crate) fn from_wire(version: wire::CriuVersion) -> Self {

@@ -23,6 +23,8 @@ mod dump;
 mod error;
 mod exchange;
 mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lazy;
 pub mod log;
 mod notify;

@@ -305,15 +305,15 @@ impl Drop for Session {
 }
 
 /// An answer that says no.
-struct Failed {
-    operation: Operation,
-    stage: Option<String>,
-    refusal: Option<Refusal>,
-    answer: Box<CriuResp>,
+pub(crate) struct Failed {
+    pub(crate) operation: Operation,
+    pub(crate) stage: Option<String>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) answer: Box<CriuResp>,
 }
 
 /// Completes a bad answer with what the log says.
-fn failure(failed: Failed, log: log::Report) -> Error {
+pub(crate) fn failure(failed: Failed, log: log::Report) -> Error {
     Error::Failed(Box::new(Failure {
         operation: failed.operation,
         stage: failed.stage,

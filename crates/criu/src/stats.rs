@@ -83,7 +83,7 @@ fn read(dir: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Two magics, the size of the message, the message.
-fn parse(bytes: &[u8]) -> Option<wire::StatsEntry> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<wire::StatsEntry> {
     let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     if [word(0)?, word(4)?] != MAGIC {
         return None;
@@ -96,7 +96,7 @@ fn micros(value: u32) -> Duration {
     Duration::from_micros(value.into())
 }
 
-fn dump(entry: &wire::DumpStatsEntry) -> DumpStats {
+pub(crate) fn dump(entry: &wire::DumpStatsEntry) -> DumpStats {
     DumpStats {
         freezing: micros(entry.freezing_time()),
         frozen: micros(entry.frozen_time()),
@@ -113,7 +113,7 @@ fn dump(entry: &wire::DumpStatsEntry) -> DumpStats {
     }
 }
 
-fn restore(entry: &wire::RestoreStatsEntry) -> RestoreStats {
+pub(crate) fn restore(entry: &wire::RestoreStatsEntry) -> RestoreStats {
     RestoreStats {
         forking: micros(entry.forking_time()),
         restore: micros(entry.restore_time()),

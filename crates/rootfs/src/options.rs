@@ -67,6 +67,11 @@ impl MountOptions {
         parsed
     }
 
+    /// Sets attributes of the mount that it has to have, whatever the options say.
+    pub(crate) fn insist(&mut self, attributes: u64) {
+        merge(&mut self.attrs, AttrChange { set: attributes, clear: 0 });
+    }
+
     fn add(&mut self, option: &str) {
         if let Some(change) = attribute(option) {
             merge(&mut self.attrs, change);

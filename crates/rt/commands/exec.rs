@@ -92,7 +92,7 @@ fn request(arguments: Arguments) -> anyhow::Result<Exec> {
         cwd: arguments.cwd,
         env: arguments.env,
         tty: arguments.tty,
-        user: arguments.user.as_deref().map(parse_user).transpose()?,
+        user: arguments.user.as_deref().map(ExecUser::parse).transpose()?,
         additional_gids: arguments.additional_gids,
         caps: arguments.cap,
         apparmor: arguments.apparmor.filter(|profile| !profile.is_empty()),
@@ -106,33 +106,4 @@ fn request(arguments: Arguments) -> anyhow::Result<Exec> {
         cgroups: arguments.cgroup,
         ignore_paused: arguments.ignore_paused,
     })
-}
-
-/// Strictly numbers: CVE-2026-30892 was a user that was not understood and became root.
-fn parse_user(text: &str) -> anyhow::Result<ExecUser> {
-    let number = |part: &str| match part.parse::<u32>() {
-        // The kernel's "no change" (setresuid(2)).
-        Ok(u32::MAX) | Err(_) => bail!("--user {text:?}: must be UID[:GID], both numbers"),
-        Ok(number) if part.starts_with('+') => {
-            bail!("--user {text:?}: {number} must be written without a sign")
-        }
-        Ok(number) => Ok(number),
-    };
-    let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
-    Ok(ExecUser { uid: number(uid)?, gid: gid.map(number).transpose()? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_numbers_and_nothing_else() {
-        assert_eq!(parse_user("1").unwrap(), ExecUser { uid: 1, gid: None });
-        assert_eq!(parse_user("1:2").unwrap(), ExecUser { uid: 1, gid: Some(2) });
-        for bad in ["", ":", "1:", ":2", "root", "1:x", "-1", "+1", "4294967295", "4294967296", "1:2:3", " 1"]
-        {
-            assert!(parse_user(bad).is_err(), "{bad:?}");
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! Loading a bundle's config.json.
 
-use crate::{Error, MemoryPolicy, Namespaces, Process, Result, Seccomp, lenient, oci, scheduling, validate};
+use crate::{
+    Error, MemoryPolicy, Namespaces, Process, Result, Seccomp, lenient, oci, one_line, scheduling, validate,
+};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -122,8 +124,8 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result
         Ok(parsed) => Ok((parsed, Vec::new())),
         Err(error) => once_more(bytes, &error).map_err(|(path, reason)| Error::Syntax {
             file: file.to_owned(),
-            path,
-            reason,
+            path: one_line(&path),
+            reason: one_line(&reason),
         }),
     }
 }
@@ -182,6 +184,15 @@ mod tests {
             error(r#"{"ociVersion":"2.0.0"}"#),
             "config.json: ociVersion: \"2.0.0\" is not supported (1.0.0 to 1.x are)"
         );
+    }
+
+    #[test]
+    fn errors_are_one_line_whatever_the_document_says() {
+        let text =
+            error(r#"{"ociVersion":"1.0.2","linux":{"namespaces":[{"type":"pid\nrt: done\u001b[2J"}]}}"#);
+        assert!(text.contains("linux.namespaces[0].type: unknown variant `pid rt: done [2J`"), "{text}");
+        let text = error(r#"{"ociVersion":"1.0.2","annotations":{"a\nb":1}}"#);
+        assert!(text.starts_with("config.json: annotations.a b: invalid type"), "{text}");
     }
 
     #[test]

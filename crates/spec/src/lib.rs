@@ -79,6 +79,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A field's error.
     pub fn field(path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Field { path: path.into(), reason: reason.into() }
+        Self::Field { path: one_line(&path.into()), reason: one_line(&reason.into()) }
     }
+}
+
+/// Text of a document in an error, which stays one line whatever the document says.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

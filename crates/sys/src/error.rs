@@ -59,6 +59,11 @@ pub fn strerror(errno: i32) -> String {
     }
 }
 
+/// Text that does not break the line, nor move a terminal's cursor, whatever somebody wrote into a file or named it.
+pub fn one_line(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Turns the bare errno of a wrapped call into an [`Error`] that says what was called.
 pub trait Context<T> {
     /// Names the call and, only when it failed, its arguments.

@@ -22,7 +22,7 @@ pub mod signal;
 pub mod spawn;
 pub mod view;
 
-pub use error::{Context, Error, Result, strerror};
+pub use error::{Context, Error, Result, one_line, strerror};
 
 /// Whether this process runs as root (of its user namespace).
 pub fn is_root() -> bool {

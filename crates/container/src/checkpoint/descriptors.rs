@@ -13,9 +13,14 @@ pub(crate) fn write(images: BorrowedFd<'_>, stdio: &[String; 3]) -> Result<()> {
 
 /// Reads it; images without one (CRIU's own) have nothing that needs it.
 pub(crate) fn read(images: BorrowedFd<'_>) -> Result<[String; 3]> {
+    small_file::read(images, NAME)?.map_or_else(|| Ok(Default::default()), |bytes| parse(&bytes))
+}
+
+/// What such a file says.
+pub(crate) fn parse(bytes: &[u8]) -> Result<[String; 3]> {
     // runc writes null for a container without any.
-    let list: Option<Option<Vec<String>>> = small_file::read(images, NAME)?;
-    let list = list.flatten().unwrap_or_default();
+    let list: Option<Vec<String>> = small_file::parse(bytes, NAME)?;
+    let list = list.unwrap_or_default();
     if list.len() > 3 {
         return Err(Error::Request(format!("{NAME}: {} entries instead of three", list.len())));
     }

@@ -40,7 +40,12 @@ impl Manifest {
 
     /// Reads it; images of another runtime have none.
     pub(crate) fn read(images: BorrowedFd<'_>) -> Result<Self> {
-        let manifest: Self = small_file::read(images, NAME)?.unwrap_or_default();
+        small_file::read(images, NAME)?.map_or_else(|| Ok(Self::default()), |bytes| Self::parse(&bytes))
+    }
+
+    /// What such a file says.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+        let manifest: Self = small_file::parse(bytes, NAME)?;
         if manifest.version > VERSION {
             return Err(Error::Request(format!(
                 "{NAME}: written by a newer rt (version {})",

@@ -19,8 +19,8 @@ pub(super) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) 
     File::from(file).write_all(&serde_json::to_vec(value).step(step)?).step(step)
 }
 
-/// Reads a value from an image directory; None when there is no such file. A symbolic link is not followed.
-pub(super) fn read<T: DeserializeOwned>(images: BorrowedFd<'_>, name: &str) -> Result<Option<T>> {
+/// Reads a file of an image directory; None when there is no such file. A symbolic link is not followed.
+pub(super) fn read(images: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     let step = || format!("read {name}");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(images, name, flags, Mode::empty()) {
@@ -32,5 +32,10 @@ pub(super) fn read<T: DeserializeOwned>(images: BorrowedFd<'_>, name: &str) -> R
     if bytes.len() as u64 > LIMIT {
         return Err(Error::Request(format!("{name}: longer than {LIMIT} bytes")));
     }
-    serde_json::from_slice(&bytes).map(Some).step(step)
+    Ok(Some(bytes))
+}
+
+/// The value that such a file holds.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
+    serde_json::from_slice(bytes).step(|| format!("read {name}"))
 }

@@ -225,11 +225,7 @@ impl Entry {
             Err(rustix::io::Errno::NOENT) => return Err(Error::NotFound(self.id.clone())),
             other => other.map_err(|e| bad(sys::strerror(e.raw_os_error())))?,
         };
-        let version = serde_json::from_slice::<Version>(&bytes).map_err(|e| bad(e.to_string()))?.version;
-        if version > VERSION {
-            return Err(bad(format!("written by a newer rt (version {version}, this one knows {VERSION})")));
-        }
-        serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))
+        Record::parse(&bytes).map_err(bad)
     }
 
     /// The config.json that the container was made with.
@@ -353,9 +349,4 @@ impl Entry {
         }
         Ok(bytes)
     }
-}
-
-#[derive(serde::Deserialize)]
-struct Version {
-    version: u32,
 }

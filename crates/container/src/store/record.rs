@@ -61,6 +61,22 @@ pub(crate) enum Pending {
     Freeze,
 }
 
+impl Record {
+    /// Reads a record; the error is the reason why it cannot be used.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let bad = |e: serde_json::Error| sys::one_line(&e.to_string());
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(bad)?;
+        if version > VERSION {
+            return Err(format!("written by a newer rt (version {version}, this one knows {VERSION})"));
+        }
+        serde_json::from_slice(bytes).map_err(bad)
+    }
+}
+
 #[cfg(test)]
 impl Record {
     /// A record with nothing behind it.

@@ -79,7 +79,7 @@ impl Entry<'_> {
             ("cgroup", CgroupView::None) => Ok(None),
             ("cgroup", CgroupView::V1 { hierarchies, links }) => {
                 options.data.clear();
-                options.attrs.set |= attr::NOSUID | attr::NODEV | attr::NOEXEC;
+                options.insist(attr::NOSUID | attr::NODEV | attr::NOEXEC);
                 Ok(Some(Kind::CgroupV1(V1View {
                     hierarchies: hierarchies.clone(),
                     links: links.clone(),
@@ -97,7 +97,7 @@ impl Entry<'_> {
     /// container's own directory is bound then.
     fn cgroup2(&self, host_path: &Path, given: MountOptions, left: &mut MountOptions) -> Kind {
         *left = MountOptions { data: Vec::new(), ..given };
-        left.attrs.set |= attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        left.insist(attr::NOSUID | attr::NODEV | attr::NOEXEC);
         if !self.context.cgroup_namespace {
             return Kind::Bind(Bind { source: host_path.to_owned(), depth: Depth::One, idmap: None });
         }

@@ -2,6 +2,9 @@
 
 mod adoption;
 mod child;
+mod user;
+
+pub use user::ExecUser;
 
 use super::{init_pidfd, status, terminal, write_pid_file};
 use crate::console;
@@ -22,15 +25,6 @@ use spec::{Config, Id, NumberSet, Process, capability_bit};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::{Child, Exit, Forked, Namespaces};
-
-/// Who an exec'ed process runs as (`--user UID[:GID]`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExecUser {
-    /// The user id.
-    pub uid: u32,
-    /// The group id; None keeps the container process'.
-    pub gid: Option<u32>,
-}
 
 /// A request to run a process in a container.
 #[derive(Clone, Debug)]
