@@ -79,17 +79,43 @@ pub enum Forked {
 /// stay locked in the copy for ever; so this refuses with EBUSY when there are more.
 pub fn fork(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     require_single_thread()?;
-    // CLONE_NEWTIME shares its bit with clone(2)'s exit signal mask; clone3 takes it as a flag. It moves the child itself.
-    let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is plain data; zero is the kernel's "not given" for every field.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = new.0 | libc::CLONE_PIDFD as u64;
-    args.pidfd = (&raw mut pidfd) as u64;
+    // CLONE_NEWTIME shares its bit with clone(2)'s exit signal mask; clone3 takes it as a flag. It moves the child itself.
+    args.flags = new.0;
     args.exit_signal = libc::SIGCHLD as u64;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
+    clone(args)
+}
+
+/// Whose child [`fork_again`] makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// This process'.
+    Child,
+    /// Its parent's, who waits for it then (CLONE_PARENT).
+    Sibling,
+}
+
+/// Forks a process that [`fork`] has made, which has one thread therefore. Looks at nothing: /proc may be a container's by now.
+pub fn fork_again(relation: Relation) -> Result<Forked> {
+    // SAFETY: as in `fork`.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    match relation {
+        Relation::Child => args.exit_signal = libc::SIGCHLD as u64,
+        // The exit signal is that of this process then (clone(2)).
+        Relation::Sibling => args.flags = libc::CLONE_PARENT as u64,
+    }
+    clone(args)
+}
+
+fn clone(mut args: libc::clone_args) -> Result<Forked> {
+    let mut pidfd: libc::c_int = -1;
+    args.flags |= libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
     // SAFETY: without CLONE_VM the child has its own copy of memory and goes on from here as after fork(2); there is one
     // thread, so no lock is held by anyone who is not copied.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
@@ -151,6 +177,33 @@ pub fn exit_now(code: i32) -> ! {
 pub fn close_in_child(fd: BorrowedFd<'_>) {
     // SAFETY: this process does not use or drop the owner any more, by the rule above.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Closes every descriptor from 3 on but those in `keep` and, among the first `preserved` ones, those that are not
+/// close-on-exec: the caller's, to be passed on. The rule of [`close_in_child`] holds for all of them.
+pub fn close_others_in_child(keep: &[BorrowedFd<'_>], preserved: u32) {
+    let first = preserved.saturating_add(3);
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let close = |from: u32, to: u32| {
+        // SAFETY: as in `close_in_child`; an empty range is refused, and closes nothing.
+        unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
+    };
+    for fd in (3..first).filter(|fd| !keep.contains(fd)) {
+        // SAFETY: F_GETFD takes no further argument.
+        let flags = unsafe { libc::fcntl(fd as libc::c_int, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+            close(fd, fd);
+        }
+    }
+    let mut from = first;
+    for fd in keep.into_iter().filter(|fd| *fd >= first) {
+        if fd > from {
+            close(from, fd - 1);
+        }
+        from = fd + 1;
+    }
+    close(from, u32::MAX);
 }
 
 /// Waits until the child `pid` has ended, and reaps it.

@@ -10,7 +10,7 @@
 use crate::init;
 use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
-use sys::process::{Child, Forked, Namespaces};
+use sys::process::{Child, Forked, Relation};
 
 /// Who waits for the end of an exec'ed process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub(super) struct GoBetween {
 }
 
 /// Forks through a process in between, which `fork`s the real one and hands over its pidfd.
-pub(super) fn fork(fork: impl Fn() -> sys::Result<Child>) -> sys::Result<(Child, GoBetween)> {
+pub(super) fn fork(fork: impl Fn() -> sys::Result<Child>) -> sys::Result<(OwnedFd, GoBetween)> {
     let (ours, theirs) = sys::seqpacket::pair()?;
-    let between = match sys::process::fork(Namespaces::default(), None)? {
+    let between = match sys::process::fork_again(Relation::Child)? {
         Forked::Parent(between) => between,
         Forked::Child => {
             drop(ours);
@@ -46,8 +46,7 @@ pub(super) fn fork(fork: impl Fn() -> sys::Result<Child>) -> sys::Result<(Child,
     let pidfd = pidfd.ok_or_else(|| {
         sys::Error::new("clone3", "in the container", rustix::io::Errno::AGAIN.raw_os_error())
     })?;
-    let pid = sys::process::pid_of(pidfd.as_fd())?;
-    Ok((Child { pid, pidfd }, go_between))
+    Ok((pidfd, go_between))
 }
 
 /// The process in between: forks, hands over, and waits until it is let go.

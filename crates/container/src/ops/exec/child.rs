@@ -5,7 +5,7 @@ use crate::filter::Filter;
 use crate::init::failure::{During, Failure};
 use crate::init::{self, Ready, confine};
 use spec::Process;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::process::Namespaces;
 
 /// What the new process needs.
@@ -31,7 +31,8 @@ impl ChildSide<'_> {
         init::fail(wire, failure)
     }
 
-    fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
+    /// The helper's part: joins the container, and lets go of what is the host's but the ways back to the caller.
+    pub(super) fn approach(&self, wire: &OwnedFd, helper: &OwnedFd) -> Result<(), Failure> {
         init::guard()?;
         self.entry.enter().during("enter the container's cgroup")?;
         set_oom_score_adj(self.process)?;
@@ -39,6 +40,14 @@ impl ChildSide<'_> {
         if self.namespaces.contains(Namespaces::USER) {
             init::become_root()?;
         }
+        let keep = [Some(wire), Some(helper), self.console.as_ref()];
+        let keep: Vec<_> = keep.into_iter().flatten().map(AsFd::as_fd).collect();
+        sys::process::close_others_in_child(&keep, self.preserve_fds);
+        Ok(())
+    }
+
+    fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
+        init::guard()?;
         if let Some(socket) = &self.console {
             let pty = Pty::open(self.process.console_size).during("allocate a terminal")?;
             pty.send(socket).during("send the terminal over the console socket")?;

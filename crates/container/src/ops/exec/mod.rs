@@ -1,6 +1,7 @@
 //! `exec`: one more process in a running container.
 
 mod adoption;
+mod approach;
 mod child;
 
 use super::{init_pidfd, status, terminal, write_pid_file};
@@ -12,13 +13,13 @@ use crate::launch::{KillOnDrop, console_ends, flag};
 use crate::state::HookState;
 use crate::status::Status;
 use crate::store::{Entry, Init, Record, Store};
-use adoption::{GoBetween, Owner};
+use adoption::Owner;
+use approach::Helper;
 use child::ChildSide;
-use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id, Process, capability_bit};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use sys::process::{Child, Exit, Forked, Namespaces};
+use sys::process::{Child, Exit, Namespaces};
 
 /// Who an exec'ed process runs as (`--user UID[:GID]`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +78,11 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     let owner = if request.detach && request.pid_file.is_none() { Owner::Init } else { Owner::Caller };
     let filter = Filter::of(&config, Some(store.root()))?;
     let new = New { process: &process, console, preserve_fds: request.preserve_fds, filter: filter.as_ref() };
-    let Started { child, wire, go_between } = start(&record, &config, init, owner, new)?;
+    let Started { child, wire, helper } = start(&record, &config, init, owner, new)?;
     let killed_on_error = KillOnDrop(Some(&child));
     let state = || HookState::new(&entry.id, &record.bundle, &config).at("running", init.pid);
     filter::expect_ready(&wire, &child, filter.as_ref(), state)?;
-    drop(go_between);
+    drop(helper);
     if let Some(path) = &request.pid_file {
         write_pid_file(path, child.pid.as_raw_pid())?;
     }
@@ -145,7 +146,7 @@ struct Started {
     child: Child,
     wire: OwnedFd,
     /// To be dropped once the process is ready.
-    go_between: Option<GoBetween>,
+    helper: Helper,
 }
 
 /// What the new process is made of.
@@ -156,7 +157,7 @@ struct New<'a> {
     filter: Option<&'a Filter<'a>>,
 }
 
-/// Forks the process into the container's pid namespace and cgroup; it reports on the wire, and waits.
+/// Forks the process into the container; it reports on the wire, and waits.
 fn start(record: &Record, config: &Config, init: Init, owner: Owner, new: New<'_>) -> Result<Started> {
     let Some(pidfd) = init_pidfd(init)? else {
         return Err(Error::Request("container not running: its init process has ended".into()));
@@ -169,32 +170,19 @@ fn start(record: &Record, config: &Config, init: Init, owner: Owner, new: New<'_
     let child_side = ChildSide {
         entry: record.cgroup.entry(clone_dir.is_some())?,
         pidfd: pidfd.as_fd(),
-        namespaces: all.without(Namespaces::PID),
+        namespaces: all,
         process: new.process,
         console: new.console,
         preserve_fds: new.preserve_fds,
         filter: new.filter,
     };
-    let fork = || match sys::process::fork(Namespaces::default(), clone_dir.as_ref().map(AsFd::as_fd))? {
-        Forked::Parent(child) => Ok(child),
-        Forked::Child => child_side.run(&theirs),
+    // An orphan finds its way to the init of its own pid namespace only.
+    let owner = if all.contains(Namespaces::PID) { owner } else { Owner::Caller };
+    let (child, helper) = approach::fork(&child_side, &theirs, clone_dir.as_ref().map(AsFd::as_fd), owner)?;
+    drop(theirs);
+    let Some(child) = child else {
+        wire::expect(&wire, &wire::Report::Ready)?;
+        return Err(Error::Request("the process ended before it was in the container".into()));
     };
-    let (child, go_between) = match (all.contains(Namespaces::PID), owner) {
-        (false, _) => (fork()?, None),
-        (true, Owner::Caller) => (in_pid_namespace_of(&pidfd, fork)?, None),
-        (true, Owner::Init) => {
-            let (child, go_between) = in_pid_namespace_of(&pidfd, || adoption::fork(fork))?;
-            (child, Some(go_between))
-        }
-    };
-    Ok(Started { child, wire, go_between })
-}
-
-/// Runs `fork` so that the child is born in the other process' pid namespace.
-fn in_pid_namespace_of<T>(pidfd: &OwnedFd, fork: impl FnOnce() -> sys::Result<T>) -> Result<T> {
-    let own = crate::launch::open_namespace(Ns::Pid, std::path::Path::new("/proc/self/ns/pid"))?;
-    sys::process::join(pidfd.as_fd(), Namespaces::PID)?;
-    let forked = fork();
-    sys::process::join(own.as_fd(), Namespaces::PID)?;
-    Ok(forked?)
+    Ok(Started { child, wire, helper })
 }
