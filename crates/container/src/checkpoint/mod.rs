@@ -21,6 +21,7 @@ pub(crate) mod network;
 mod outsiders;
 mod small_file;
 mod sockets;
+mod vet;
 
 use crate::error::{Error, Result};
 use crate::ops::{destroy, status};
