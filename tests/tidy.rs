@@ -278,3 +278,36 @@ fn architecture_names_nothing_that_is_not_there() {
         paths.map(|path| path.trim_end_matches(['.', ':'])).filter(|path| !root().join(path).exists());
     none("docs/ARCHITECTURE.md names what is not there", &missing.map(str::to_owned).collect::<Vec<_>>());
 }
+
+/// The words in backticks of docs/security.md.
+fn security_words() -> Vec<String> {
+    let text = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn security_names_tests_and_files_that_exist() {
+    let tests: Vec<String> = ["crates", "tests"]
+        .iter()
+        .flat_map(|dir| sources(dir))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let is_name =
+        |word: &str| word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || "_:".contains(c));
+    let exists = |word: &str| match word.split_once("::") {
+        Some((module, case)) => {
+            let file = [format!("tests/cases/{module}.rs"), format!("tests/cases/{module}/mod.rs")];
+            file.iter().any(|file| root().join(file).exists())
+                && tests.iter().any(|text| text.contains(&format!("\"{case}\"")))
+        }
+        None => tests.iter().any(|text| text.contains(&format!("fn {word}()"))),
+    };
+    let words = security_words();
+    let (files, names): (Vec<_>, Vec<_>) =
+        words.iter().partition(|word| word.contains(".rs") || word.contains(".md"));
+    let mut missing: Vec<String> =
+        names.into_iter().filter(|word| is_name(word) && !exists(word)).cloned().collect();
+    missing.extend(files.into_iter().filter(|file| !root().join(file).exists()).cloned());
+    missing.retain(|word| !["config.json", "oom_score_adj"].contains(&word.as_str()));
+    none("docs/security.md names what is not there", &missing);
+}

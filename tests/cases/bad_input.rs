@@ -24,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
     [
         both("unknown_id", unknown_id),
         both("ids_that_are_none", ids_that_are_none),
+        both("ids_that_are_none_anywhere", ids_that_are_none_anywhere),
         both("config_missing", config_missing),
         both("config_broken", config_broken),
         both("config_wrong_types", config_wrong_types),
@@ -90,6 +91,21 @@ fn ids_that_are_none(test: &Test) -> Outcome {
     }
     assert!(std::fs::read_dir(test.root())?.next().is_none());
     test.leaves_nothing()
+}
+
+/// Nor does any other command take such an id for a path.
+fn ids_that_are_none_anywhere(test: &Test) -> Outcome {
+    let other = test.run_script(SLEEPER)?;
+    let sideways = format!("x/../{}", other.id);
+    let long = "x".repeat(4096);
+    for id in [sideways.as_str(), "..", "/", "\u{1b}[2J", "\r", "a\tb", &long] {
+        for command in COMMANDS_WITH_ID {
+            let rest: &[&str] = if command[0] == "exec" { &["true"] } else { &[] };
+            test.cmd(command).arg(id).args(rest).fails()?;
+        }
+    }
+    assert_eq!(other.status()?, "running");
+    Ok(())
 }
 
 fn config_missing(test: &Test) -> Outcome {

@@ -9,6 +9,7 @@ mod counter;
 mod create;
 mod delete;
 mod exec;
+mod faults;
 mod features;
 mod handover;
 mod hooks;
@@ -51,6 +52,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("create", create::cases())
         .module("delete", delete::cases())
         .module("exec", exec::cases())
+        .module("faults", faults::cases())
         .module("features", features::cases())
         .module("kill", kill::cases())
         .module("killed", killed::cases())

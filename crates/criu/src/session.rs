@@ -34,12 +34,19 @@ const LAST_WORDS: usize = 4096;
 pub struct Launch<'a> {
     binary: PathBuf,
     passed: Vec<BorrowedFd<'a>>,
+    sealed: bool,
 }
 
 impl<'a> Launch<'a> {
     /// With the program at `binary`, an absolute path ([`crate::binary::find`]).
     pub fn new(binary: PathBuf) -> Self {
-        Self { binary, passed: Vec::new() }
+        Self { binary, passed: Vec::new(), sealed: false }
+    }
+
+    /// Has criu executed from where nobody can write to it. For a restore: its tasks are criu until they are what they were, and
+    /// the container can see them (CVE-2019-5736).
+    pub fn seal(&mut self) {
+        self.sealed = true;
     }
 
     /// Hands a descriptor to criu; the answer is its number there, for [`crate::InheritFd`] and
@@ -72,6 +79,10 @@ impl<'a> Launch<'a> {
         spawn.fd(null.as_fd(), 0).fd(null.as_fd(), 1).fd(stderr.as_fd(), 2).fd(socket, SOCKET);
         for (fd, number) in self.passed.iter().zip(SOCKET + 1..) {
             spawn.fd(*fd, number);
+        }
+        let image = if self.sealed { sys::sealed::program(&self.binary)? } else { None };
+        if let Some(image) = &image {
+            spawn.image(image.as_fd());
         }
         let child = spawn.spawn()?;
         Ok((child, stderr))

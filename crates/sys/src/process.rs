@@ -84,36 +84,33 @@ pub enum Forked {
 /// The child is a copy of this process. That is only sound while the process has one thread, since another thread's locks would
 /// stay locked in the copy for ever; so this refuses with EBUSY when there are more.
 pub fn fork(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
-    clone(new, cgroup, Parent::This)
-}
-
-/// As [`fork`], but the new process is a child of this one's parent (CLONE_PARENT): for a process that goes somewhere on its
-/// parent's behalf, such as into a user namespace, and is not needed any more then.
-pub fn fork_sibling(new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
-    clone(new, cgroup, Parent::Ours)
-}
-
-/// Whose child a new process is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Parent {
-    /// The calling process'.
-    This,
-    /// The calling process' parent's.
-    Ours,
-}
-
-fn clone(new: Namespaces, cgroup: Option<BorrowedFd<'_>>, parent: Parent) -> Result<Forked> {
     require_single_thread()?;
-    // CLONE_NEWTIME shares its bit with clone(2)'s exit signal mask; clone3 takes it as a flag. It moves the child itself.
+    fork_again(Relation::Child, new, cgroup)
+}
+
+/// Whose child [`fork_again`] makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// This process'.
+    Child,
+    /// Its parent's, who waits for it then (CLONE_PARENT): for a process that goes somewhere on its parent's behalf, such as into
+    /// a user namespace, and is not needed any more then.
+    Sibling,
+}
+
+/// As [`fork`], in a process that [`fork`] has made, which has one thread therefore. Looks at nothing: /proc may be a container's
+/// by now.
+pub fn fork_again(relation: Relation, new: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is plain data; zero is the kernel's "not given" for every field.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    // CLONE_NEWTIME shares its bit with clone(2)'s exit signal mask; clone3 takes it as a flag. It moves the child itself.
     args.flags = new.0 | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd) as u64;
-    match parent {
-        Parent::This => args.exit_signal = libc::SIGCHLD as u64,
-        // The signal is the caller's own then, and must not be given.
-        Parent::Ours => args.flags |= libc::CLONE_PARENT as u64,
+    match relation {
+        Relation::Child => args.exit_signal = libc::SIGCHLD as u64,
+        // The exit signal is that of this process then, and must not be given (clone(2)).
+        Relation::Sibling => args.flags |= libc::CLONE_PARENT as u64,
     }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
@@ -180,6 +177,33 @@ pub fn exit_now(code: i32) -> ! {
 pub fn close_in_child(fd: BorrowedFd<'_>) {
     // SAFETY: this process does not use or drop the owner any more, by the rule above.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Closes every descriptor from 3 on but those in `keep` and, among the first `preserved` ones, those that are not
+/// close-on-exec: the caller's, to be passed on. The rule of [`close_in_child`] holds for all of them.
+pub fn close_others_in_child(keep: &[BorrowedFd<'_>], preserved: u32) {
+    let first = preserved.saturating_add(3);
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let close = |from: u32, to: u32| {
+        // SAFETY: as in `close_in_child`; an empty range is refused, and closes nothing.
+        unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
+    };
+    for fd in (3..first).filter(|fd| !keep.contains(fd)) {
+        // SAFETY: F_GETFD takes no further argument.
+        let flags = unsafe { libc::fcntl(fd as libc::c_int, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+            close(fd, fd);
+        }
+    }
+    let mut from = first;
+    for fd in keep.into_iter().filter(|fd| *fd >= first) {
+        if fd > from {
+            close(from, fd - 1);
+        }
+        from = fd + 1;
+    }
+    close(from, u32::MAX);
 }
 
 /// Waits until the child `pid` has ended, and reaps it.

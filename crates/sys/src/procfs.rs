@@ -1,8 +1,9 @@
 //! This thread's files in /proc, for writes that decide what a container may do.
 //!
 //! CVE-2019-16884, CVE-2025-52881: whoever can mount over such a file, or over /proc, turns the write into another one. So
-//! /proc must be a procfs, and below it no path may cross a mount or go through a magic link; what is held is a descriptor
-//! that was opened on the host's /proc, which mounts made later cannot reach.
+//! /proc must be a procfs, and below it no path may cross a mount or go through a magic link. So even where a container has
+//! mounted what it likes, `thread-self` is this thread's (only the root of a procfs has that name), or nothing is opened. What is
+//! held is a descriptor, which mounts made later cannot reach.
 
 use crate::path::{PROC_SUPER_MAGIC, fs_magic};
 use crate::{Context, Error, Result};
@@ -85,5 +86,7 @@ mod tests {
         assert!(dir.read("exe").is_err_and(|e| e.is(libc::ELOOP)));
         assert!(dir.read("../../../../etc/passwd").is_err_and(|e| e.is(libc::EXDEV)));
         assert!(ThreadDir::open_in("/tmp").is_err_and(|e| e.is(libc::ENODEV)));
+        // What a container could mount over its /proc: another part of a procfs.
+        assert!(ThreadDir::open_in("/proc/1").is_err_and(|e| e.is(libc::ENOENT)));
     }
 }

@@ -42,7 +42,10 @@ pub fn enter() -> Result<()> {
     let args = strings(&mut std::env::args_os().map(OsStringExt::into_vec));
     let mut env =
         strings(&mut std::env::vars_os().map(|(k, v)| [k.into_vec(), b"=".to_vec(), v.into_vec()].concat()));
-    if let Ok(program) = through_overlay(&exe) {
+    let overlaid = std::fs::read_link("/proc/self/exe")
+        .call("readlink", || "\"/proc/self/exe\"".into())
+        .and_then(|path| through_overlay(&exe, &path));
+    if let Ok(program) = overlaid {
         env.push(CString::new(format!("{MARK}=1")).unwrap_or_default());
         exec_fd(program.as_fd(), &args, &env);
         env.pop();
@@ -50,9 +53,21 @@ pub fn enter() -> Result<()> {
     Err(exec_fd(sealed_copy(&exe)?.as_fd(), &args, &env))
 }
 
-/// This program's file, opened through a detached overlay of its directory.
-fn through_overlay(exe: &OwnedFd) -> Result<OwnedFd> {
-    let path = std::fs::read_link("/proc/self/exe").call("readlink", || "\"/proc/self/exe\"".into())?;
+/// Another program, opened so that who executes it lets nobody write to it. None for what is no ELF file, such as a script: it
+/// is not what /proc/PID/exe leads to.
+pub fn program(path: &Path) -> Result<Option<OwnedFd>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let file = file.call("open", || format!("{path:?}"))?;
+    let mut magic = [0; 4];
+    let length = rustix::io::pread(&file, &mut magic, 0).call("pread", || format!("{path:?}"))?;
+    if &magic[..length] != b"\x7fELF" {
+        return Ok(None);
+    }
+    through_overlay(&file, path).or_else(|_| sealed_copy(&file)).map(Some)
+}
+
+/// The file `exe`, which is at `path`, opened through a detached overlay of its directory.
+fn through_overlay(exe: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     let (Some(dir), Some(name)) = (path.parent().and_then(Path::to_str), path.file_name()) else {
         return Err(Error::new("overlay", format!("{path:?}"), libc::EINVAL));
     };
@@ -136,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_seen_through_the_overlay_cannot_be_written() {
         let exe = open_self().unwrap();
-        let program = match through_overlay(&exe) {
+        let program = match through_overlay(&exe, &std::fs::read_link("/proc/self/exe").unwrap()) {
             Ok(program) => program,
             Err(error) => return eprintln!("SKIP no overlay here: {error}"),
         };

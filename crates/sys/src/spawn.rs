@@ -31,6 +31,7 @@ pub struct Spawn<'a> {
     death_signal: c_int,
     own_group: bool,
     dir: Option<CString>,
+    image: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> Spawn<'a> {
@@ -45,6 +46,7 @@ impl<'a> Spawn<'a> {
             death_signal: 0,
             own_group: false,
             dir: None,
+            image: None,
         })
     }
 
@@ -99,6 +101,12 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Executes this file in place of the one at the path (execveat(2)). Not for scripts: their interpreter could not open it.
+    pub fn image(&mut self, file: BorrowedFd<'a>) -> &mut Self {
+        self.image = Some(file);
+        self
+    }
+
     /// Starts it; when this returns the program has been exec'ed.
     pub fn spawn(&self) -> Result<Child> {
         let (args, env) = (pointers(&self.args), pointers(&self.env));
@@ -110,6 +118,7 @@ impl<'a> Spawn<'a> {
             args: args.as_ptr(),
             env: env.as_ptr(),
             moves: &mut moves,
+            image: self.image.map(|fd| fd.as_raw_fd()),
             death_signal: self.death_signal,
             own_group: self.own_group,
             dir: self.dir.as_deref(),
@@ -137,6 +146,8 @@ struct Job<'a> {
     args: *const *const c_char,
     env: *const *const c_char,
     moves: &'a mut [Move],
+    /// The file to execute, if not the one at the path.
+    image: Option<RawFd>,
     death_signal: c_int,
     own_group: bool,
     dir: Option<&'a CStr>,
@@ -179,7 +190,19 @@ extern "C" fn child(job: *mut c_void) -> c_int {
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
     let call = prepare(job).err().unwrap_or_else(|| {
         // SAFETY: path, arguments and environment are NUL-terminated strings and NULL-terminated arrays of such.
-        unsafe { libc::execve(job.program.as_ptr(), job.args, job.env) };
+        unsafe {
+            match job.image {
+                None => libc::execve(job.program.as_ptr(), job.args, job.env).into(),
+                Some(fd) => libc::syscall(
+                    libc::SYS_execveat,
+                    fd,
+                    c"".as_ptr(),
+                    job.args,
+                    job.env,
+                    libc::AT_EMPTY_PATH,
+                ),
+            }
+        };
         "execve"
     });
     // SAFETY: errno is always readable.
@@ -210,10 +233,23 @@ fn prepare(job: &mut Job<'_>) -> std::result::Result<(), &'static str> {
     if job.dir.is_some_and(|dir| unsafe { libc::chdir(dir.as_ptr()) } < 0) {
         return Err("chdir");
     }
+    if let Some(fd) = job.image {
+        job.image = Some(out_of_the_way(fd, job.moves)?);
+    }
     place(job.moves)?;
-    close_others(job.moves);
+    close_others(job.moves, job.image);
     reset_signals();
     Ok(())
+}
+
+/// A copy of a descriptor behind all destinations, close-on-exec.
+fn out_of_the_way(fd: RawFd, moves: &[Move]) -> std::result::Result<RawFd, &'static str> {
+    let free = moves.last().map_or(3, |last| last.to + 1).max(3);
+    // SAFETY: fcntl on a descriptor that the caller borrowed for us.
+    match unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, free) } {
+        copy if copy < 0 => Err("fcntl"),
+        copy => Ok(copy),
+    }
 }
 
 /// Moves the descriptors to their numbers: first out of each other's way, then home.
@@ -235,10 +271,11 @@ fn place(moves: &mut [Move]) -> std::result::Result<(), &'static str> {
     Ok(())
 }
 
-/// Closes every descriptor from 3 on that is not a destination; `moves` is sorted by destination.
-fn close_others(moves: &[Move]) {
+/// Closes every descriptor from 3 on that is neither a destination nor `image`, which lies behind them; `moves` is sorted by
+/// destination.
+fn close_others(moves: &[Move], image: Option<RawFd>) {
     let mut first = 3;
-    for to in moves.iter().map(|one| one.to).filter(|to| *to >= 3) {
+    for to in moves.iter().map(|one| one.to).chain(image).filter(|to| *to >= 3) {
         close_range(first, to - 1);
         first = to + 1;
     }

@@ -120,12 +120,18 @@ impl Cmd {
         self.wrapped(Command::new("setpriv"), &words, setup)
     }
 
-    fn wrapped(self, mut command: Command, words: &[&str], setup: &str) -> Self {
-        command
-            .args(words)
-            .arg(format!("{setup} && exec \"$0\" \"$@\""))
-            .arg(self.command.get_program())
-            .args(self.command.get_args());
+    /// Runs it as the arguments of another program: say, `strace -f`.
+    pub fn under(self, program: &str, words: &[&str]) -> Self {
+        self.moved(Command::new(program), words)
+    }
+
+    fn wrapped(self, command: Command, words: &[&str], setup: &str) -> Self {
+        let script = format!("{setup} && exec \"$0\" \"$@\"");
+        self.moved(command, &[words, &[&script]].concat())
+    }
+
+    fn moved(self, mut command: Command, words: &[&str]) -> Self {
+        command.args(words).arg(self.command.get_program()).args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),

@@ -41,6 +41,14 @@ pub fn c_compiler() -> Result<(), String> {
     met(in_path("cc").is_some(), "a C compiler called cc (Debian: gcc, libc6-dev)")
 }
 
+/// strace, which makes system calls fail.
+///
+/// # Errors
+/// See [`root`].
+pub fn strace() -> Result<(), String> {
+    met(in_path("strace").is_some(), "strace in PATH")
+}
+
 /// A CRIU that works on this kernel, as `criu check` says.
 ///
 /// # Errors

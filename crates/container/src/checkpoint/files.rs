@@ -3,9 +3,10 @@
 
 use crate::error::Result;
 use crate::store::Record;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// CRIU's names of the host files behind stdin, stdout and stderr, where there are such.
 pub(crate) type StdioNames = [Option<String>; 3];
@@ -35,6 +36,7 @@ impl Outside<'_> {
                     use std::os::unix::fs::MetadataExt;
                     let inode = std::fs::metadata(fd.path())?.ino();
                     self.names[place] = Some(format!("file[{mount:x}:{inode:x}]"));
+                    mark(&fd.path());
                 }
             }
         }
@@ -69,8 +71,32 @@ fn mounts_of(pid: i32) -> std::io::Result<BTreeSet<u64>> {
     Ok(text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
 }
 
+/// What tells a file of this host that was some container's stdio. Nobody but the host's root can set or see it (xattr(7)).
+const MARK: &str = "trusted.rt.stdio";
+
+/// Marks a file that a restore may open again. Where that is not possible, the restore takes the caller's stdio instead.
+fn mark(file: &Path) {
+    if let Err(e) = rustix::fs::setxattr(file, MARK, b"", XattrFlags::empty()) {
+        log::debug!("mark {}: {e}", file.display());
+    }
+}
+
 /// Opens a host file again that stdio led to: at its end, as a log wants it.
+///
+/// Its name comes with the images, which nobody vouches for: they must not make the container write to a file of the host
+/// that it has never had (CVE-2026-53489 in spirit). So it must be one that a checkpoint on this host has marked.
 pub(crate) fn reopen(link: &str, fd: usize) -> Option<OwnedFd> {
-    let flags = if fd == 0 { OFlags::RDONLY } else { OFlags::WRONLY | OFlags::APPEND };
-    rustix::fs::open(link, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).ok()
+    let access = if fd == 0 { OFlags::RDONLY } else { OFlags::WRONLY | OFlags::APPEND };
+    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::openat2(CWD, link, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+    let is_file = FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode) == FileType::RegularFile;
+    let is_marked = rustix::fs::fgetxattr(&file, MARK, &mut [0_u8; 0]).is_ok();
+    if !is_file || !is_marked {
+        log::warn!(
+            "{link}: no container on this host has had this file as stdio; the caller's takes its place"
+        );
+        return None;
+    }
+    rustix::fs::fcntl_setfl(&file, access).ok()?;
+    Some(file)
 }

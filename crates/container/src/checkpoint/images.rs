@@ -39,8 +39,12 @@ impl Directories {
     }
 
     /// Looks whether there is a checkpoint, before anything is made for its restore.
+    ///
+    /// Images of unknown origin may hold anything (CVE-2026-53489 was a link in a checkpoint, which was followed); see
+    /// [`vet`](super::vet).
     pub(crate) fn check_images(images: &Path) -> Result<()> {
         let opened = Self::open(images, None)?;
+        super::vet::images(&opened.images, images)?;
         if rustix::fs::accessat(&opened.images, "inventory.img", Access::READ_OK, AtFlags::empty()).is_err() {
             return Err(Error::Request(format!(
                 "image directory {}: no inventory.img in it, so this is not a (complete) checkpoint",
@@ -52,7 +56,11 @@ impl Directories {
 
     fn open(images: &Path, work: Option<&Path>) -> Result<Self> {
         let dir = |path: &Path, what: &str| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+                let problem = "is a symbolic link; name the directory that it leads to";
+                return Err(Error::Request(format!("{what} {}: {problem}", path.display())));
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty()).step(|| format!("{what} {}", path.display()))
         };
         Ok(Self {

@@ -23,6 +23,7 @@ mod outsiders;
 mod small_file;
 mod sockets;
 mod unsupported;
+mod vet;
 
 use crate::error::{Error, Result};
 use crate::ops::{destroy, status};

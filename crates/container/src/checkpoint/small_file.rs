@@ -19,16 +19,21 @@ pub(super) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) 
     File::from(file).write_all(&serde_json::to_vec(value).step(step)?).step(step)
 }
 
-/// Reads a file of an image directory; None when there is no such file. A symbolic link is not followed.
+/// Reads a file of an image directory; None when there is no such file. A symbolic link is not followed, and a pipe in its place
+/// is not waited for (CVE-2026-53489: images of unknown origin).
 pub(super) fn read(images: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     let step = || format!("read {name}");
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(images, name, flags, Mode::empty()) {
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         other => other.step(step)?,
     };
+    let file = File::from(file);
+    if !file.metadata().step(step)?.is_file() {
+        return Err(Error::Request(format!("{name}: not a regular file")));
+    }
     let mut bytes = Vec::new();
-    File::from(file).take(LIMIT + 1).read_to_end(&mut bytes).step(step)?;
+    file.take(LIMIT + 1).read_to_end(&mut bytes).step(step)?;
     if bytes.len() as u64 > LIMIT {
         return Err(Error::Request(format!("{name}: longer than {LIMIT} bytes")));
     }

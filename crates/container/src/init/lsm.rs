@@ -36,7 +36,8 @@ pub(crate) struct Labels<'a> {
 }
 
 impl<'a> Labels<'a> {
-    /// To be called while /proc is the host's, before the container has a say in what is mounted.
+    /// For init, to be called while /proc is the host's, before the container has a say in what is mounted. An executed process has
+    /// but the container's, which cannot lead astray either ([`sys::procfs`]): what is mounted over it makes this fail.
     pub(crate) fn open(process: &'a Process) -> Result<Self> {
         let wanted = process.apparmor_profile.is_some() || process.selinux_label.is_some();
         let dir = wanted.then(ThreadDir::open).transpose().during("open /proc/thread-self")?;

@@ -1,10 +1,11 @@
 //! Finding the user's program and becoming it.
 
 use super::failure::{During, Failure, Result};
-use rustix::fs::{Access, AtFlags, FileType};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use spec::Process;
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::io::Read;
 use std::path::Path;
 
 /// A program that was found, with all that execve(2) takes.
@@ -90,9 +91,23 @@ fn environment(process: &Process, passwd: &Path) -> Vec<String> {
     env
 }
 
+/// More than a passwd of tens of thousands of users has.
+const PASSWD_LIMIT: u64 = 4 << 20;
+
 /// passwd(5): name:password:uid:gid:comment:home:shell
+///
+/// The file is the image's: a pipe is not waited for, a descriptor's link in /proc is not followed (CVE-2024-21626), and what
+/// lies beyond the limit is not read.
 fn home(uid: u32, passwd: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(passwd).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let file = rustix::fs::openat2(rustix::fs::CWD, passwd, flags, Mode::empty(), resolve).ok()?;
+    let file = std::fs::File::from(file);
+    let mut text = String::new();
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    file.take(PASSWD_LIMIT).read_to_string(&mut text).ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.nth(2)?.parse() == Ok(uid)).then(|| fields.nth(2).unwrap_or("/").to_owned())

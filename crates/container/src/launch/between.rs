@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd};
-use sys::process::{Child, Forked, Namespaces};
+use sys::process::{Child, Forked, Namespaces, Relation};
 
 /// Forks into `new` namespaces (see [`sys::process::fork`]) after `enter`, whose error text becomes ours.
 pub(crate) fn fork(
@@ -20,8 +20,8 @@ pub(crate) fn fork(
         Forked::Child => {
             drop(ours);
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            let forked =
-                enter().and_then(|()| sys::process::fork_sibling(new, cgroup).map_err(|e| e.to_string()));
+            let fork = || sys::process::fork_again(Relation::Sibling, new, cgroup);
+            let forked = enter().and_then(|()| fork().map_err(|e| e.to_string()));
             let _ = match forked {
                 Ok(Forked::Child) => return Ok(Forked::Child),
                 Ok(Forked::Parent(child)) => sys::seqpacket::send(&theirs, b"pidfd", &[child.pidfd.as_fd()]),

@@ -1,6 +1,6 @@
 //! The parent's side of a start: from a checked bundle to an init process that waits for its start.
 
-pub(crate) mod between;
+mod between;
 mod joined;
 mod mappings;
 pub(crate) mod sources;

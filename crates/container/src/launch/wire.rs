@@ -53,10 +53,18 @@ pub(crate) enum Report {
     },
 }
 
-/// Sends a report. The receiver may be gone: whoever needs it to be there learns from [`await_go`].
+/// Sends a report. A process that cannot be heard ends: the other side would wait for it, and it for the other side.
 pub(crate) fn report(socket: impl AsFd, report: &Report) {
-    if let Ok(json) = serde_json::to_vec(report) {
-        while rustix::io::write(&socket, &json) == Err(rustix::io::Errno::INTR) {}
+    let sent = serde_json::to_vec(report).is_ok_and(|json| {
+        loop {
+            match rustix::io::write(&socket, &json) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other.is_ok(),
+            }
+        }
+    });
+    if !sent {
+        sys::process::exit_now(1);
     }
 }
 

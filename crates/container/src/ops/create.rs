@@ -11,6 +11,7 @@ use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
 use cgroup::{Cgroup, Layout};
 use spec::{Bundle, HookKind, Id, Namespace, Process};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use sys::process::Exit;
 
@@ -124,16 +125,18 @@ pub fn run(store: &Store, request: &Run) -> Result<Option<Exit>> {
         super::destroy(entry, &record, Some(&bundle.config))?;
         return Err(e);
     }
-    entry.unlock()?;
+    // The lock goes with its descriptor: what cannot fail need not be undone.
+    let id = entry.id.clone();
+    drop(entry);
     let Some(signals) = attended else {
         readiness.map_or(Ok(()), |relay| relay.wait(&made.launched.child))?;
         return Ok(None);
     };
-    let exit = super::attend(&made.launched.child, made.launched.master, readiness, &signals)?;
-    if !request.keep {
-        super::destroy_unless_gone(store, &entry.id, &bundle.config)?;
+    let exit = super::attend(&made.launched.child, made.launched.master, readiness, &signals);
+    if !request.keep || exit.is_err() {
+        super::destroy_unless_gone(store, &id, &bundle.config)?;
     }
-    Ok(Some(exit))
+    exit.map(Some)
 }
 
 struct Made {
@@ -303,8 +306,14 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let step = || format!("write pid-file {}", path.display());
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    std::fs::write(&temporary, pid.to_string()).step(step)?;
-    std::fs::rename(&temporary, path).step(step)
+    // What has this name is of a killed process that had this number; or a trap in a directory that others write to.
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = std::fs::File::create_new(&temporary).step(step)?;
+    let written = file.write_all(pid.to_string().as_bytes()).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.step(step)
 }
 
 /// This moment in RFC 3339, UTC, with nanoseconds.

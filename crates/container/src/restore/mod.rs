@@ -98,9 +98,11 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
         Outcome { restore_us: restored.criu_us, total_us: micros(started.elapsed()), exit: None };
     ready(&outcome);
     let Some(signals) = signals else { return Ok(outcome) };
-    entry.unlock()?;
-    outcome.exit = Some(ops::attend(&restored.child, restored.master, None, &signals)?);
-    ops::destroy_unless_gone(store, &entry.id, &bundle.config)?;
+    let id = entry.id.clone();
+    drop(entry);
+    let exit = ops::attend(&restored.child, restored.master, None, &signals);
+    ops::destroy_unless_gone(store, &id, &bundle.config)?;
+    outcome.exit = Some(exit?);
     Ok(outcome)
 }
 
@@ -155,6 +157,7 @@ fn bring_back(
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
     let is_network_empty = namespaces.is_new(Ns::Network) && !manifest.new_network && !dirs.has_network();
     let mut launch = Launch::new(request.criu.clone());
+    launch.seal();
     let mut inherit_fds = stdio.pass(&mut launch);
     inherit_fds.extend(
         opened.iter().map(|(name, fd)| InheritFd { key: (*name).to_owned(), fd: launch.pass(fd.as_fd()) }),

@@ -46,7 +46,15 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<()> {
 }
 
 fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<()> {
-    let mut source = std::fs::File::from(open(from, name, OFlags::RDONLY)?);
+    // Somebody may have put a pipe or a device in the file's place since it was looked at.
+    let mut source = std::fs::File::from(open(from, name, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    if !source.metadata().call("fstat", || format!("{name:?}"))?.is_file() {
+        return Err(sys::Error::new(
+            "openat",
+            format!("{name:?}: it was exchanged"),
+            rustix::io::Errno::AGAIN.raw_os_error(),
+        ));
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)
         .call("openat", || format!("{name:?}"))?;

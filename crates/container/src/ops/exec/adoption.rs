@@ -7,11 +7,10 @@
 //! forks it and ends, and the kernel gives orphans to the init of their namespace. Then it is in the tree, and is
 //! checkpointed and restored with it.
 
-use crate::error::Result;
 use crate::init;
 use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
-use sys::process::{Child, Forked};
+use sys::process::{Child, Forked, Namespaces, Relation};
 
 /// Who waits for the end of an exec'ed process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,20 +29,16 @@ pub(super) struct GoBetween {
     pid: Pid,
 }
 
-/// Forks through a process in between, which `fork`s the real one and hands over its pidfd. `fork_between` makes the process in
-/// between in the container's pid namespace, and does what it is told on both sides of the fork.
-pub(super) fn fork(
-    fork_between: impl FnOnce(&dyn Fn(Forked) -> Child) -> Result<Child>,
-    fork: impl Fn() -> sys::Result<Child>,
-) -> Result<(Child, GoBetween)> {
+/// Forks through a process in between, which `fork`s the real one and hands over its pidfd.
+pub(super) fn fork(fork: impl Fn() -> sys::Result<Child>) -> sys::Result<(OwnedFd, GoBetween)> {
     let (ours, theirs) = sys::seqpacket::pair()?;
-    let between = fork_between(&|forked| match forked {
+    let between = match sys::process::fork_again(Relation::Child, Namespaces::default(), None)? {
         Forked::Parent(between) => between,
         Forked::Child => {
-            sys::process::close_in_child(ours.as_fd());
-            run(&theirs, &fork)
+            drop(ours);
+            run(&theirs, fork)
         }
-    })?;
+    };
     drop(theirs);
     let message = sys::seqpacket::receive(&ours);
     let go_between = GoBetween { socket: Some(ours), pid: between.pid };
@@ -51,12 +46,11 @@ pub(super) fn fork(
     let pidfd = pidfd.ok_or_else(|| {
         sys::Error::new("clone3", "in the container", rustix::io::Errno::AGAIN.raw_os_error())
     })?;
-    let pid = sys::process::pid_of(pidfd.as_fd())?;
-    Ok((Child { pid, pidfd }, go_between))
+    Ok((pidfd, go_between))
 }
 
 /// The process in between: forks, hands over, and waits until it is let go.
-fn run(socket: &OwnedFd, fork: &dyn Fn() -> sys::Result<Child>) -> ! {
+fn run(socket: &OwnedFd, fork: impl Fn() -> sys::Result<Child>) -> ! {
     if init::guard().is_ok()
         && let Ok(child) = fork()
         && sys::seqpacket::send(socket, b"pidfd", &[child.pidfd.as_fd()]).is_ok()

@@ -5,14 +5,13 @@ use crate::filter::Filter;
 use crate::init::failure::{During, Failure};
 use crate::init::{self, Ready, lsm::Labels, scheduling};
 use spec::{Config, Process};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::process::Namespaces;
 
 /// What the new process needs.
 pub(super) struct ChildSide<'a> {
     pub(super) entry: cgroup::Entry,
     pub(super) pidfd: BorrowedFd<'a>,
-    /// Those that it is still to join.
     pub(super) namespaces: Namespaces,
     pub(super) config: &'a Config,
     /// Whether the container has its own user namespace.
@@ -35,11 +34,11 @@ impl ChildSide<'_> {
         init::fail(wire, failure)
     }
 
-    fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
+    /// The helper's part: joins the container, and lets go of what is the host's but the ways back to the caller.
+    pub(super) fn approach(&self, wire: &OwnedFd, helper: &OwnedFd) -> Result<(), Failure> {
         init::guard()?;
         self.enter_cgroup()?;
         self.set_oom_score_adj()?;
-        let labels = Labels::open(self.process)?;
         if !self.namespaces.is_empty() {
             sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
         }
@@ -47,6 +46,14 @@ impl ChildSide<'_> {
             init::become_root()?;
             init::guard()?;
         }
+        let keep = [Some(wire), Some(helper), self.console.as_ref()];
+        let keep: Vec<_> = keep.into_iter().flatten().map(AsFd::as_fd).collect();
+        sys::process::close_others_in_child(&keep, self.preserve_fds);
+        Ok(())
+    }
+
+    fn prepare(&self, wire: &OwnedFd) -> Result<Ready<'_>, Failure> {
+        init::guard()?;
         if let Some(socket) = &self.console {
             let pty = Pty::open(self.process.console_size).during("allocate a terminal")?;
             pty.send(socket).during("send the terminal over the console socket")?;
@@ -54,6 +61,8 @@ impl ChildSide<'_> {
         } else {
             rootfs::reopen_null().during("reopen /dev/null")?;
         }
+        // In the container's /proc, since a directory of the host's must not be found here; see there why that will do.
+        let labels = Labels::open(self.process)?;
         init::make_ready(self.config, self.process, &labels, self.preserve_fds, self.filter, wire)
     }
 
@@ -67,7 +76,7 @@ impl ChildSide<'_> {
         Ok(())
     }
 
-    /// Through the host's /proc, before the container's mounts are entered.
+    /// Through the host's /proc, before the container's namespaces are joined.
     fn set_oom_score_adj(&self) -> Result<(), Failure> {
         let Some(value) = self.process.oom_score_adj else { return Ok(()) };
         match std::fs::write("/proc/self/oom_score_adj", value.to_string()) {

@@ -1,6 +1,7 @@
 //! `exec`: one more process in a running container.
 
 mod adoption;
+mod approach;
 mod child;
 mod user;
 
@@ -12,19 +13,20 @@ use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::init::lsm;
 use crate::launch::wire;
-use crate::launch::{KillOnDrop, between, console_ends, flag};
+use crate::launch::{KillOnDrop, console_ends, flag};
 use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::status::Status;
 use crate::store::{Entry, Init, Record, Store};
-use adoption::{GoBetween, Owner};
+use adoption::Owner;
+use approach::Helper;
 use cgroup::Cgroup;
 use child::ChildSide;
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id, NumberSet, Process, capability_bit};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use sys::process::{Child, Exit, Forked, Namespaces};
+use sys::process::{Child, Exit, Namespaces};
 
 /// A request to run a process in a container.
 #[derive(Clone, Debug)]
@@ -87,12 +89,12 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     let new = New { process: &process, console, preserve_fds: request.preserve_fds, filter: filter.as_ref() };
     let place = record.cgroup.sub(&request.cgroups)?;
     let bound = process.exec_cpu_affinity.initial.as_ref().map(Bound::to).transpose()?;
-    let Started { child, wire, go_between } = start(&place, &config, init, owner, new)?;
+    let Started { child, wire, helper } = start(&place, &config, init, owner, new)?;
     drop(bound);
     let killed_on_error = KillOnDrop(Some(&child));
     let state = || HookState::new(&entry.id, &record.bundle, &config).at("running", init.pid);
     filter::expect_ready(&wire, &child, filter.as_ref(), state)?;
-    drop(go_between);
+    drop(helper);
     pidfd_socket.send(&child, Kind::Exec)?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, child.pid.as_raw_pid())?;
@@ -160,7 +162,7 @@ struct Started {
     child: Child,
     wire: OwnedFd,
     /// To be dropped once the process is ready.
-    go_between: Option<GoBetween>,
+    helper: Helper,
 }
 
 /// What the new process is made of.
@@ -171,7 +173,7 @@ struct New<'a> {
     filter: Option<&'a Filter<'a>>,
 }
 
-/// Forks the process into the container's pid namespace and cgroup; it reports on the wire, and waits.
+/// Forks the process into the container; it reports on the wire, and waits.
 fn start(cgroup: &Cgroup, config: &Config, init: Init, owner: Owner, new: New<'_>) -> Result<Started> {
     let Some(pidfd) = init_pidfd(init)? else {
         return Err(Error::Request("container not running: its init process has ended".into()));
@@ -181,12 +183,11 @@ fn start(cgroup: &Cgroup, config: &Config, init: Init, owner: Owner, new: New<'_
     let all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
     let clone_dir = cgroup.clone_fd()?;
     let clone_dir = clone_dir.as_ref().map(AsFd::as_fd);
-    let door = Door::to(pidfd.as_fd(), all);
     let (wire, theirs) = sys::seqpacket::pair()?;
     let child_side = ChildSide {
         entry: cgroup.entry(clone_dir.is_some())?,
         pidfd: pidfd.as_fd(),
-        namespaces: all.without(door.entered.with(Namespaces::PID)),
+        namespaces: all,
         user_namespace: all.contains(Namespaces::USER),
         config,
         process: new.process,
@@ -194,18 +195,15 @@ fn start(cgroup: &Cgroup, config: &Config, init: Init, owner: Owner, new: New<'_
         preserve_fds: new.preserve_fds,
         filter: new.filter,
     };
-    let become_child = |forked| match forked {
-        Forked::Parent(child) => child,
-        Forked::Child => child_side.run(&theirs),
+    // An orphan finds its way to the init of its own pid namespace only.
+    let owner = if all.contains(Namespaces::PID) { owner } else { Owner::Caller };
+    let (child, helper) = approach::fork(&child_side, &theirs, clone_dir, owner)?;
+    drop(theirs);
+    let Some(child) = child else {
+        wire::expect(&wire, &wire::Report::Ready)?;
+        return Err(Error::Request("the process ended before it was in the container".into()));
     };
-    let (child, go_between) = if owner == Owner::Init && all.contains(Namespaces::PID) {
-        let fork = || sys::process::fork(Namespaces::default(), clone_dir).map(become_child);
-        let (child, go_between) = adoption::fork(|then| door.fork(None, then), fork)?;
-        (child, Some(go_between))
-    } else {
-        (door.fork(clone_dir, &become_child)?, None)
-    };
-    Ok(Started { child, wire, go_between })
+    Ok(Started { child, wire, helper })
 }
 
 /// This process bound to certain processors, so that what it forks is, too; dropped, it runs where it did before.
@@ -224,43 +222,5 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         let _ = sys::sched::set_affinity(&self.before);
-    }
-}
-
-/// The way into the namespaces that a new process must be born in.
-struct Door<'a> {
-    pidfd: BorrowedFd<'a>,
-    /// Whether the container has its own pid namespace.
-    has_pids: bool,
-    /// What is entered by a process in between. Without root, the pid namespace can only be entered from the user namespace,
-    /// and nobody comes back from there.
-    entered: Namespaces,
-}
-
-impl<'a> Door<'a> {
-    /// To the container of this init process, with all these namespaces.
-    fn to(pidfd: BorrowedFd<'a>, all: Namespaces) -> Self {
-        let needs_between = all.contains(Namespaces::USER) && !sys::is_root();
-        let inner = Namespaces::USER.with(Namespaces::PID);
-        let entered = if needs_between { all.only(inner) } else { Namespaces::default() };
-        Self { pidfd, has_pids: all.contains(Namespaces::PID), entered }
-    }
-
-    /// Forks inside; `then` is called on both sides.
-    fn fork(&self, cgroup: Option<BorrowedFd<'_>>, then: &dyn Fn(Forked) -> Child) -> Result<Child> {
-        let none = Namespaces::default();
-        if !self.entered.is_empty() {
-            let failed = |e| format!("join the container's namespaces: {e}");
-            let enter = || sys::process::join(self.pidfd, self.entered).map_err(failed);
-            return Ok(then(between::fork(enter, none, cgroup)?));
-        }
-        if !self.has_pids {
-            return Ok(then(sys::process::fork(none, cgroup)?));
-        }
-        let own = crate::launch::open_namespace(Ns::Pid, std::path::Path::new("/proc/self/ns/pid"))?;
-        sys::process::join(self.pidfd, Namespaces::PID)?;
-        let forked = sys::process::fork(none, cgroup).map(then);
-        sys::process::join(own.as_fd(), Namespaces::PID)?;
-        Ok(forked?)
     }
 }

@@ -1,6 +1,12 @@
 //! Images and programs that mean harm: nothing outside the root filesystem may change, and the runtime's own binary
 //! must stay out of reach.
 
+mod checkpoints;
+mod descriptors;
+mod files;
+mod peeping;
+mod races;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -13,7 +19,7 @@ const WHY: &str = "it looks at rt's own binary";
 const LINKS: &str = "runc 1.1.5 makes links in the directory of the host";
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         rt_only("dev_is_a_link", LINKS, |test| linked(test, "/dev", false)),
         both("proc_is_a_link", |test| linked(test, "/proc", false)),
         both("sys_is_a_link", |test| linked(test, "/sys", false)),
@@ -25,7 +31,11 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("binary_unreachable_for_a_debugger", WHY, |test| {
             binary(test, &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"])
         }),
-    ]
+    ];
+    for more in [checkpoints::cases, descriptors::cases, files::cases, peeping::cases, races::cases] {
+        cases.extend(more());
+    }
+    cases
 }
 
 /// A directory of the image that leads to one of the host: whatever the runtime does, that stays empty.
