@@ -14,7 +14,7 @@ const ROUNDS: usize = 25;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         // CVE-2021-30465.
-        both("race_for_a_mount_point", |test| {
+        rt_only("race_for_a_mount_point", WHY, |test| {
             race(test, "/data", |bundle| {
                 let mount = |to: &str| json!({"destination": to, "type": "tmpfs", "source": "tmpfs"});
                 bundle.push("/mounts", mount("/data/dir")).push("/mounts", mount("/data/dir/below"))

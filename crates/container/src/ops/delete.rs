@@ -70,7 +70,7 @@ pub(crate) fn destroy_unless_gone(store: &Store, id: &Id, config: &Config) -> Re
     match store.lock(id) {
         Ok((entry, record)) => destroy(entry, &record, Some(config)),
         Err(Error::NotFound(_)) => Ok(()),
-        Err(e) => Err(e),
+        Err(e) => Err(Error::Request(format!("remove container {id}: {e}"))),
     }
 }
 
