@@ -22,6 +22,9 @@ pub(crate) struct Bundles {
     pub(crate) idle: PathBuf,
     /// Its process holds [`HOG_BYTES`].
     pub(crate) hog: PathBuf,
+    dir: PathBuf,
+    /// The configuration of `idle`.
+    idle_config: Value,
 }
 
 impl Bundles {
@@ -35,7 +38,7 @@ impl Bundles {
         let mut config: Value = serde_json::from_slice(&fs::read(dir.join("config.json"))?)?;
         config["root"]["path"] = json!(rootfs);
         config["process"]["terminal"] = json!(false);
-        // One container lives at a time; a known place is one that can be cleaned up.
+        // One container lives at a time (but for a crowd); a known place is one that can be cleaned up.
         config["linux"]["cgroupsPath"] = json!(format!("/{}", view::name()));
 
         let mut write = |name: &str, args: &[&str]| -> Result<PathBuf> {
@@ -45,11 +48,20 @@ impl Bundles {
             fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
             Ok(bundle)
         };
-        Ok(Self {
-            brief: write("brief", &["/bin/true"])?,
-            idle: write("idle", &["/bin/sleep", "1000000"])?,
-            hog: write("hog", &["/hog", hog::FLAG, &HOG_BYTES.to_string()])?,
-        })
+        let brief = write("brief", &["/bin/true"])?;
+        let hog = write("hog", &["/hog", hog::FLAG, &HOG_BYTES.to_string()])?;
+        let idle = write("idle", &["/bin/sleep", "1000000"])?;
+        Ok(Self { brief, idle, hog, dir: dir.to_owned(), idle_config: config })
+    }
+
+    /// Writes a bundle like `idle` for one of many that live at the same time, each in a cgroup of its own.
+    pub(crate) fn one_of_many(&self, index: usize) -> Result<PathBuf> {
+        let bundle = self.dir.join(format!("idle-{index}"));
+        let mut config = self.idle_config.clone();
+        config["linux"]["cgroupsPath"] = json!(format!("/{}/{index}", view::name()));
+        fs::create_dir_all(&bundle)?;
+        fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+        Ok(bundle)
     }
 }
 

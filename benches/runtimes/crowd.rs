@@ -27,8 +27,8 @@ impl Crowd {
         subject.in_fresh_directory(|| {
             let mut starts = Vec::new();
             let outcome = (0..SIZE).try_for_each(|index| {
-                let bundle = text(&subject.bundles.idle)?;
-                starts.push(subject.command(&["run", "--detach", "--bundle", bundle, &id(index)])?);
+                let bundle = subject.bundles.one_of_many(index)?;
+                starts.push(subject.command(&["run", "--detach", "--bundle", text(&bundle)?, &id(index)])?);
                 subject.runner.check_interrupt()
             });
             let lists: Result<Vec<Cost>> = (0..SAMPLES).map(|_| subject.command(&["list"])).collect();
