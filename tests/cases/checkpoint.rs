@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("read_only_root_without_tmp", "runc 1.1 restores it writable", read_only_root_without_tmp),
         rt_only("stats", "runc has no such option", stats),
         both("bind_mount_and_tmpfs", bind_mount_and_tmpfs),
+        both("two_mounts_at_one_place", two_mounts_at_one_place),
         rt_only(
             "mounts_keep_their_attributes",
             "runc 1.1 masks directories in another way",
@@ -374,6 +375,26 @@ fn bind_mount_and_tmpfs(test: &Test) -> Outcome {
     let before = size();
     wait_until("more text in the volume", || size() > before)?;
     assert!(std::fs::read_to_string(&log)?.lines().all(|line| line == "kept"));
+    Ok(())
+}
+
+fn two_mounts_at_one_place(test: &Test) -> Outcome {
+    let mut bundle = test.bundle()?.script("while :; do sleep 1000; done");
+    for name in ["lower", "upper"] {
+        let volume = test.new_path(name);
+        std::fs::create_dir(&volume)?;
+        std::fs::write(format!("{volume}/which"), name)?;
+        let mount =
+            testkit::json!({"destination": "/volume", "type": "bind", "source": volume, "options": ["bind"]});
+        bundle = bundle.push("/mounts", mount);
+    }
+    let container = test.container(&bundle.build()?);
+    container.run(&[])?;
+    for _ in 0..2 {
+        assert_eq!(container.exec(&[], &["cat", "/volume/which"]).succeeds()?.stdout, "upper");
+        cycle(&container)?;
+    }
+    assert_eq!(container.exec(&[], &["cat", "/volume/which"]).succeeds()?.stdout, "upper");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use sys::path::Root;
 
 use crate::error::InStep;
-use crate::plan::{Kind, Plan};
+use crate::plan::{Kind, MountStep, Plan};
 use crate::{Error, Result};
 
 /// The name of all masked files: the same as runc's, so that each can restore what the other has dumped.
@@ -75,10 +75,16 @@ impl Plan {
         externals
     }
 
-    /// The external mounts with a known place, as (destination, source, kind).
+    /// The external mounts with a known place, as (destination, source, kind). One that a later mount at the same destination
+    /// covers is left out: CRIU knows mounts by their place, and would give the upper one the source of the lower.
     pub(crate) fn places(&self) -> Vec<(PathBuf, PathBuf, ExternalKind)> {
         let mut places = Vec::new();
-        for step in &self.mounts {
+        for (index, step) in self.mounts.iter().enumerate() {
+            let covers =
+                |later: &MountStep| later.destination == step.destination && later.kind != Kind::Remount;
+            if self.mounts[index + 1..].iter().any(covers) {
+                continue;
+            }
             match &step.kind {
                 Kind::Bind(bind) => {
                     places.push((step.destination.clone(), bind.source.clone(), ExternalKind::Bind));

@@ -69,6 +69,18 @@ fn a_tmpfs_stays_writable_until_the_end() {
 }
 
 #[test]
+fn of_two_mounts_at_one_place_the_upper_is_the_external() {
+    let two = |upper: serde_json::Value| {
+        let lower = json!({ "destination": "/data", "source": "/lower", "options": ["bind"] });
+        let externals = plan(json!([lower, upper])).externals();
+        externals.into_iter().filter(|e| e.name == "/data").map(|e| e.source).collect::<Vec<_>>()
+    };
+    let upper = json!({ "destination": "/data/.", "source": "/upper", "options": ["bind"] });
+    assert_eq!(two(upper), [PathBuf::from("/upper")]);
+    assert!(two(json!({ "destination": "/data", "type": "tmpfs", "source": "tmpfs" })).is_empty());
+}
+
+#[test]
 fn binds_and_their_externals() {
     let plan = plan(json!([
         { "destination": "/etc/./hosts", "type": "bind", "source": "hosts", "options": ["bind", "ro"] },
