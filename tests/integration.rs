@@ -22,15 +22,7 @@ use testkit::{Arguments, Suite};
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let suite = cases::all(Suite::new(env!("CARGO_BIN_EXE_rt")));
-    match suite.run(&arguments) {
-        Ok(_) if arguments.list => ExitCode::SUCCESS,
-        Ok(summary) => {
-            println!("{summary}");
-            summary.exit_code()
-        }
-        Err(error) => {
-            println!("the suite cannot start: {}", error.message().unwrap_or_default());
-            ExitCode::FAILURE
-        }
-    }
+    let (closing, code) = suite.finish(&arguments);
+    print!("{closing}");
+    code
 }

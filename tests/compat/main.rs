@@ -46,15 +46,7 @@ fn main() -> ExitCode {
     for (module, cases) in cases() {
         suite = suite.module(module, cases.into_iter().map(Comparison::into_case).collect());
     }
-    match suite.run(&arguments) {
-        Ok(_) if arguments.list => ExitCode::SUCCESS,
-        Ok(summary) => {
-            println!("{summary}");
-            summary.exit_code()
-        }
-        Err(error) => {
-            println!("the suite cannot start: {}", error.message().unwrap_or_default());
-            ExitCode::FAILURE
-        }
-    }
+    let (closing, code) = suite.finish(&arguments);
+    print!("{closing}");
+    code
 }

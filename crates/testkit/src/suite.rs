@@ -91,6 +91,18 @@ impl Suite {
         self
     }
 
+    /// Runs what `arguments` select; the closing words to print, and the exit code.
+    pub fn finish(self, arguments: &Arguments) -> (String, ExitCode) {
+        match self.run(arguments) {
+            Ok(_) if arguments.list => (String::new(), ExitCode::SUCCESS),
+            Ok(summary) => (format!("{summary}\n"), summary.exit_code()),
+            Err(error) => {
+                let reason = error.message().unwrap_or_default();
+                (format!("the suite cannot start: {reason}\n"), ExitCode::FAILURE)
+            }
+        }
+    }
+
     /// Runs what `arguments` select.
     ///
     /// # Errors
