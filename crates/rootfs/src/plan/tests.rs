@@ -70,7 +70,7 @@ fn a_tmpfs_stays_writable_until_the_end() {
 
 #[test]
 fn of_two_mounts_at_one_place_the_upper_is_the_external() {
-    let two = |upper: serde_json::Value| {
+    let two = |upper: Value| {
         let lower = json!({ "destination": "/data", "source": "/lower", "options": ["bind"] });
         let externals = plan(json!([lower, upper])).externals();
         externals.into_iter().filter(|e| e.name == "/data").map(|e| e.source).collect::<Vec<_>>()
