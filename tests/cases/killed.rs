@@ -53,7 +53,8 @@ fn create(test: &Test) -> Outcome {
     DELAYS.into_iter().try_for_each(|delay| {
         kill_after(container.quiet("create", &[]).spawn()?, delay);
         // Other commands understand it as well, whatever it is.
-        assert!(["absent", "created", "stopped"].contains(&container.status()?.as_str()));
+        let status = container.status()?;
+        assert!(["absent", "creating", "created", "stopped"].contains(&status.as_str()), "{status}");
         test.cmd(&["list"]).succeeds()?;
         recovers(&container)
     })

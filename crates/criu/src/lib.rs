@@ -25,6 +25,7 @@ mod exchange;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod kernel_cache;
 mod lazy;
 pub mod log;
 mod notify;

@@ -19,18 +19,21 @@ pub struct MountView {
 }
 
 impl MountView {
-    /// Enters a new mount namespace, which nothing leaves or enters, in which `dir`, with all below it, is bound onto itself: a
-    /// mount point, and only there.
+    /// Enters a new mount namespace, which no mount leaves or enters.
     ///
     /// What must be mounted for one program alone is mounted in such a view, so there is nothing to unmount, also when everybody
     /// is killed. Directories for the program are opened in it too: the kernel lets nobody mount on what was opened in
     /// another mount namespace.
-    pub fn private(dir: &Path) -> Result<Self> {
+    pub fn private() -> Result<Self> {
         let view = Self::here()?;
         unshare(Namespaces::MOUNT)?;
         mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
-        mount(Some(dir), dir, libc::MS_BIND | libc::MS_REC)?;
         Ok(view)
+    }
+
+    /// Binds `source`, with all below it, onto `target`.
+    pub fn bind(&self, source: &Path, target: &Path) -> Result<()> {
+        mount(Some(source), target, libc::MS_BIND | libc::MS_REC)
     }
 
     /// Enters the mount namespace of process `pid`; its root is `/` there.

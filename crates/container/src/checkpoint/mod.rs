@@ -36,7 +36,7 @@ use manifest::Manifest;
 use serde::Serialize;
 use spec::{Config, Id};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The name of CRIU's log of a dump, in the work directory.
@@ -132,7 +132,7 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
     let namespaces = config.namespaces()?;
     let plan = crate::tree::plan(&entry, &record, &config)?;
     unsupported::refuse(&config, &namespaces, &plan)?;
-    let session = criu::Launch::new(request.criu.clone()).start()?;
+    let session = start(&request.criu)?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
     let mut external = external::for_dump(&plan, &namespaces, init.pid)?;
     let new_network = network::can_be_made_anew(&config, init.pid)?;
@@ -160,6 +160,12 @@ pub fn checkpoint(store: &Store, request: &Checkpoint) -> Result<Outcome> {
         total_us: micros(started.elapsed()),
         criu: outcome.stats.map(counted),
     })
+}
+
+/// Starts criu where it can keep what it knows of the kernel.
+fn start(criu: &Path) -> Result<criu::Session> {
+    let _view = criu::kernel_cache::view();
+    Ok(criu::Launch::new(criu.to_owned()).start()?)
 }
 
 /// CRIU dumps filters, but not who listens to one: the restored calls would fail with ENOSYS.

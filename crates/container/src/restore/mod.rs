@@ -148,8 +148,10 @@ fn bring_back(
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     rootfs::create_mountpoints(&plan, &Root::at(&record.rootfs)?)?;
     let _put_old = PutOld::make(&record.rootfs, plan.readonly_root);
+    let view = MountView::private()?;
+    criu::kernel_cache::lend(&view);
     // CRIU wants the root to be a mount point.
-    let view = MountView::private(&record.rootfs)?;
+    view.bind(&record.rootfs, &record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let mut external = external::for_restore(&plan)?;
     external.extend(external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?);

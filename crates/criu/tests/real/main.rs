@@ -1,6 +1,7 @@
 //! The real criu, on real processes. Needs root and a criu that works on this kernel; says so where they are missing.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod kernel_cache;
 mod support;
 
 use std::fs::File;
