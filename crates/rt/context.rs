@@ -4,6 +4,7 @@ use crate::cli::Global;
 use anyhow::{Context as _, bail};
 use container::Store;
 use container::ops::Rootless;
+use std::fs::File;
 use std::path::PathBuf;
 
 /// The caller's surroundings, looked at once.
@@ -71,6 +72,11 @@ pub(crate) fn notify_socket() -> Option<PathBuf> {
 pub(crate) fn listen_fds() -> u32 {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     if number("LISTEN_PID") == Some(std::process::id()) { number("LISTEN_FDS").unwrap_or(0) } else { 0 }
+}
+
+/// The descriptor of `--status-fd`.
+pub(crate) fn status_file(number: i32) -> anyhow::Result<File> {
+    Ok(sys::process::inherited(number).with_context(|| format!("--status-fd {number}"))?.into())
 }
 
 /// Goes on from where nobody can write to this program, for a command that lets a process enter a container. From 3 on, the process

@@ -1,8 +1,11 @@
 use super::{Target, criu_options::CriuOptions};
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::Exit;
+use anyhow::bail;
 use clap::Args;
-use container::checkpoint::{After, Checkpoint, checkpoint};
+use container::checkpoint::{After, Checkpoint, Kind, Memory, checkpoint};
+use container::{PageSocket, PreDumpMode};
+use std::path::PathBuf;
 
 /// Freeze a container into a directory of images
 #[derive(Debug, Args)]
@@ -12,21 +15,168 @@ pub(crate) struct Arguments {
     /// Let the container run on (or stay paused) afterwards
     #[arg(long)]
     leave_running: bool,
+    /// Write its memory alone while it runs on, for a later checkpoint with --parent-path
+    #[arg(long)]
+    pre_dump: bool,
+    /// How a pre-dump reads memory (splice or read) [default: splice]
+    #[arg(long, value_name = "MODE")]
+    pre_dump_mode: Option<String>,
+    /// The images of the pre-dump before, relative to --image-path: write only what changed since
+    #[arg(long, value_name = "DIR")]
+    parent_path: Option<PathBuf>,
+    /// Note down which memory changes from now on, for a checkpoint with this one as --parent-path
+    #[arg(long)]
+    track_mem: bool,
+    /// Send memory to the page server at this address instead of writing it; with --lazy-pages serve it there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    page_server: Option<String>,
+    /// Keep the memory here and serve it page by page to whoever restores the container
+    #[arg(long)]
+    lazy_pages: bool,
+    /// Write a NUL byte to this descriptor when --lazy-pages is ready to serve
+    #[arg(long, value_name = "FD")]
+    status_fd: Option<i32>,
+    /// Give unlinked files that have other names a temporary name for the restore
+    #[arg(long)]
+    link_remap: bool,
+    /// The largest unlinked file that is kept, in bytes (suffixes K, M, G) [default: 1M]
+    #[arg(long, value_name = "SIZE")]
+    ghost_limit: Option<String>,
+    /// Seconds that freezing may take [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
     #[command(flatten)]
     target: Target,
 }
 
-pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit> {
-    let options = arguments.options;
-    let mut stats = options.open_stats()?;
-    let request = Checkpoint {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let request = request(context, arguments)?;
+    let mut stats = arguments.options.open_stats()?;
+    stats.write(&checkpoint(&context.store, request)?);
+    Ok(Exit::Success)
+}
+
+fn request(context: &Context, arguments: &Arguments) -> anyhow::Result<Checkpoint> {
+    let options = &arguments.options;
+    Ok(Checkpoint {
         id: arguments.target.id()?,
         images: options.images(),
         work: options.work(),
-        after: if arguments.leave_running { After::LeaveRunning } else { After::Remove },
+        kind: arguments.kind()?,
+        memory: Memory {
+            parent: arguments.parent_path.clone().filter(|path| !path.as_os_str().is_empty()),
+            track: arguments.track_mem,
+            auto_dedup: options.auto_dedup(),
+            page_server: arguments.page_server()?,
+        },
         allow: options.allowances()?,
+        link_remap: arguments.link_remap,
+        ghost_limit: arguments.ghost_limit.as_deref().map(bytes).transpose()?,
+        timeout: arguments.timeout,
         criu: context.criu()?,
+    })
+}
+
+impl Arguments {
+    /// One of three kinds; what only another kind has is refused.
+    fn kind(&self) -> anyhow::Result<Kind> {
+        if !self.pre_dump && self.pre_dump_mode.is_some() {
+            bail!("--pre-dump-mode is of use with --pre-dump only");
+        }
+        if !self.lazy_pages && self.status_fd.is_some_and(|fd| fd >= 0) {
+            bail!("--status-fd is of use with --lazy-pages only");
+        }
+        match (self.pre_dump, self.lazy_pages) {
+            (true, true) => {
+                bail!("--pre-dump and --lazy-pages exclude each other: one writes memory, one keeps it")
+            }
+            (true, false) => Ok(Kind::PreDump(self.pre_dump_mode()?)),
+            (false, true) => self.lazy(),
+            (false, false) => {
+                Ok(Kind::Dump(if self.leave_running { After::LeaveRunning } else { After::Remove }))
+            }
+        }
+    }
+
+    fn lazy(&self) -> anyhow::Result<Kind> {
+        if self.leave_running {
+            bail!(
+                "--lazy-pages and --leave-running exclude each other: the container would run in two places"
+            );
+        }
+        if self.page_server.is_none() {
+            bail!("--lazy-pages needs --page-server ADDRESS:PORT, where the memory is to be fetched");
+        }
+        let number = self.status_fd.filter(|fd| *fd >= 0);
+        Ok(Kind::Lazy { status: number.map(context::status_file).transpose()? })
+    }
+
+    fn pre_dump_mode(&self) -> anyhow::Result<Option<PreDumpMode>> {
+        Ok(match self.pre_dump_mode.as_deref() {
+            None | Some("") => None,
+            Some("splice") => Some(PreDumpMode::Splice),
+            Some("read") => Some(PreDumpMode::VmRead),
+            Some(other) => bail!("--pre-dump-mode {other:?}: must be splice or read"),
+        })
+    }
+
+    fn page_server(&self) -> anyhow::Result<Option<PageSocket>> {
+        self.page_server.as_deref().filter(|text| !text.is_empty()).map(page_socket).transpose()
+    }
+}
+
+/// `ADDRESS:PORT`, with an IPv6 address in brackets. Both are needed: without an address CRIU serves everybody.
+fn page_socket(text: &str) -> anyhow::Result<PageSocket> {
+    let parts = text.rsplit_once(':').and_then(|(address, port)| Some((address, port.parse::<u16>().ok()?)));
+    match parts {
+        Some((address, port)) if !address.is_empty() && port != 0 => {
+            let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            if bare.is_none() && address.contains(':') {
+                bail!("--page-server {text:?}: an IPv6 address stands in brackets, as [{address}]:{port}");
+            }
+            Ok(PageSocket::Tcp { address: Some(bare.unwrap_or(address).to_owned()), port })
+        }
+        _ => bail!("--page-server {text:?}: must be ADDRESS:PORT"),
+    }
+}
+
+/// A size in bytes, as CRIU's own --ghost-limit takes it.
+fn bytes(text: &str) -> anyhow::Result<u32> {
+    let (number, shift) = match text.chars().last() {
+        Some('K' | 'k') => (&text[..text.len() - 1], 10),
+        Some('M' | 'm') => (&text[..text.len() - 1], 20),
+        Some('G' | 'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
     };
-    stats.write(&checkpoint(&context.store, &request)?);
-    Ok(Exit::Success)
+    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match size.and_then(|size| u32::try_from(size).ok()) {
+        Some(size) => Ok(size),
+        None => bail!(
+            "--ghost-limit {text:?}: must be a number of bytes below 4G, with K, M or G for larger units"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_and_a_port_are_needed() {
+        let tcp = |address: &str, port| PageSocket::Tcp { address: Some(address.to_owned()), port };
+        assert_eq!(page_socket("127.0.0.1:27").unwrap(), tcp("127.0.0.1", 27));
+        assert_eq!(page_socket("[::1]:27").unwrap(), tcp("::1", 27));
+        assert_eq!(page_socket("host:27").unwrap(), tcp("host", 27));
+        for text in ["", "27", ":27", "host:", "host:x", "host:0", "host:65536", "::1:27"] {
+            assert!(page_socket(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!((bytes("7").unwrap(), bytes("2K").unwrap(), bytes("3m").unwrap()), (7, 2048, 3 << 20));
+        for text in ["", "K", "-1", "4G", "1T", "99999999999999999999"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use container::checkpoint::Allowances;
+use container::{CgroupMode, NetworkLock, Tcp};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -20,6 +21,15 @@ pub(crate) struct CriuOptions {
     /// Allow established TCP connections
     #[arg(long)]
     tcp_established: bool,
+    /// Close TCP connections instead of keeping them
+    #[arg(long)]
+    tcp_close: bool,
+    /// Leave out TCP connections that nobody has accepted yet
+    #[arg(long)]
+    tcp_skip_in_flight: bool,
+    /// How packets are held back meanwhile (iptables, nftables or skip) [default: only where there are connections]
+    #[arg(long, value_name = "METHOD")]
+    network_lock: Option<String>,
     /// Allow unix sockets that are connected to the outside
     #[arg(long)]
     ext_unix_sk: bool,
@@ -32,6 +42,15 @@ pub(crate) struct CriuOptions {
     /// What CRIU does about cgroups (soft, full, strict or ignore)
     #[arg(long, value_name = "MODE")]
     manage_cgroups_mode: Option<String>,
+    /// Leave what is in a namespace to somebody else (network is the only kind)
+    #[arg(long, value_name = "NAMESPACE")]
+    empty_ns: Vec<String>,
+    /// A resource of the outside, in CRIU's words (mnt[PLACE]:NAME, unix[INODE], dev[MAJOR/MINOR]:NAME, ...)
+    #[arg(long, value_name = "RESOURCE")]
+    external: Vec<String>,
+    /// Leave out memory that the other images of the chain have
+    #[arg(long)]
+    auto_dedup: bool,
     /// Write the operation's times and counts as JSON to this file, or to stdout for `-`
     #[arg(long, value_name = "FILE")]
     stats: Option<PathBuf>,
@@ -50,21 +69,51 @@ impl CriuOptions {
 
     /// What CRIU may find.
     pub(crate) fn allowances(&self) -> anyhow::Result<Allowances> {
-        use container::CgroupMode::{Full, Ignore, Soft, Strict};
-        let cgroups = match self.manage_cgroups_mode.as_deref() {
-            None | Some("") => None,
-            Some("soft") => Some(Soft),
-            Some("full") => Some(Full),
-            Some("strict") => Some(Strict),
-            Some("ignore") => Some(Ignore),
-            Some(other) => bail!("--manage-cgroups-mode {other:?}: must be soft, full, strict or ignore"),
-        };
+        if self.tcp_established && self.tcp_close {
+            bail!("--tcp-established and --tcp-close exclude each other: connections are kept or closed");
+        }
+        if let Some(kind) = self.empty_ns.iter().find(|kind| *kind != "network") {
+            bail!("--empty-ns {kind:?}: CRIU can leave out a network namespace only");
+        }
         Ok(Allowances {
-            tcp_established: self.tcp_established,
+            tcp: Tcp {
+                established: self.tcp_established,
+                close: self.tcp_close,
+                skip_in_flight: self.tcp_skip_in_flight,
+            },
+            network_lock: self.network_lock()?,
             ext_unix_sk: self.ext_unix_sk,
             shell_job: self.shell_job,
             file_locks: self.file_locks,
-            cgroups,
+            empty_network: !self.empty_ns.is_empty(),
+            external: self.external.clone(),
+            cgroups: self.cgroups()?,
+        })
+    }
+
+    /// Whether pages are taken out where they are no longer needed.
+    pub(crate) fn auto_dedup(&self) -> bool {
+        self.auto_dedup
+    }
+
+    fn network_lock(&self) -> anyhow::Result<Option<NetworkLock>> {
+        Ok(match self.network_lock.as_deref() {
+            None | Some("") => None,
+            Some("iptables") => Some(NetworkLock::Iptables),
+            Some("nftables") => Some(NetworkLock::Nftables),
+            Some("skip") => Some(NetworkLock::Skip),
+            Some(other) => bail!("--network-lock {other:?}: must be iptables, nftables or skip"),
+        })
+    }
+
+    fn cgroups(&self) -> anyhow::Result<Option<CgroupMode>> {
+        Ok(match self.manage_cgroups_mode.as_deref() {
+            None | Some("") => None,
+            Some("soft") => Some(CgroupMode::Soft),
+            Some("full") => Some(CgroupMode::Full),
+            Some("strict") => Some(CgroupMode::Strict),
+            Some("ignore") => Some(CgroupMode::Ignore),
+            Some(other) => bail!("--manage-cgroups-mode {other:?}: must be soft, full, strict or ignore"),
         })
     }
 

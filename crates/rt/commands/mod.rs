@@ -48,7 +48,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         context::own_descriptors(0)?;
     }
     match command {
-        Command::Checkpoint(arguments) => checkpoint::run(&context, arguments),
+        Command::Checkpoint(arguments) => checkpoint::run(&context, &arguments),
         Command::Create(arguments) => create::run(&context, arguments),
         Command::Delete(arguments) => delete::run(&context, &arguments),
         Command::Exec(arguments) => exec::run(&context, arguments),

@@ -2,7 +2,7 @@ use super::{Target, criu_options::CriuOptions, exit_of};
 use crate::context::Context;
 use crate::exit::Exit;
 use clap::Args;
-use container::restore::{Restore, restore};
+use container::restore::{Restore, Tolerances, restore};
 use std::path::PathBuf;
 
 /// Bring a container back from a directory of images
@@ -34,6 +34,21 @@ pub(crate) struct Arguments {
     /// Accepted for the engines' sake: CRIU brings back the descriptors that were there
     #[arg(long, value_name = "N")]
     preserve_fds: Option<u32>,
+    /// Fetch memory when it is needed, from `criu lazy-pages` with the same --work-path
+    #[arg(long)]
+    lazy_pages: bool,
+    /// Accepted for the engines' sake: the images know what they build on
+    #[arg(long, value_name = "DIR")]
+    parent_path: Option<PathBuf>,
+    /// Accept files whose permissions have changed since the checkpoint
+    #[arg(long)]
+    skip_file_rwx_check: bool,
+    /// Skip kernel parameters that this kernel does not have
+    #[arg(long)]
+    weak_sysctls: bool,
+    /// Restore mounts the way CRIU did before 3.17 (kernels older than 5.15)
+    #[arg(long)]
+    mntns_compat_mode: bool,
     /// Use another security profile (apparmor:NAME or selinux:LABEL)
     #[arg(long, value_name = "TYPE:NAME")]
     lsm_profile: Option<String>,
@@ -53,6 +68,13 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         images: options.images(),
         work: options.work(),
         allow: options.allowances()?,
+        lazy_pages: arguments.lazy_pages,
+        auto_dedup: options.auto_dedup(),
+        tolerate: Tolerances {
+            file_modes: arguments.skip_file_rwx_check,
+            missing_sysctls: arguments.weak_sysctls,
+            old_mounts: arguments.mntns_compat_mode,
+        },
         criu: context.criu()?,
         console_socket: arguments.console_socket,
         pid_file: arguments.pid_file,

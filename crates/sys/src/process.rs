@@ -171,6 +171,18 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// A copy of a descriptor that this process was started with.
+///
+/// # Errors
+/// `EBADF` if there is none of that number.
+pub fn inherited(number: i32) -> Result<OwnedFd> {
+    let what = || format!("{number}, F_DUPFD_CLOEXEC");
+    // SAFETY: of a number that is no descriptor fcntl(2) says so; a new one is nobody else's.
+    let copy = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }.into(), "fcntl", what)?;
+    // SAFETY: just made, and owned by nobody yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as i32) })
+}
+
 /// Closes a descriptor that a forked child has of its parent's and must not keep, such as one that holds a flock(2): the lock
 /// lives as long as any copy. Only for a child that ends by exec or [`exit_now`], never by returning: whoever owns the
 /// descriptor on the parent's side of the code would close its number again.

@@ -52,13 +52,29 @@ complete -c rt -n "__fish_rt_needs_command" -f -a "state" -d 'Print a container\
 complete -c rt -n "__fish_rt_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l image-path -d 'The directory of the images [default: ./checkpoint]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l work-path -d 'The directory of CRIU\'s log and working files [default: the images\']' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l network-lock -d 'How packets are held back meanwhile (iptables, nftables or skip) [default: only where there are connections]' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l manage-cgroups-mode -d 'What CRIU does about cgroups (soft, full, strict or ignore)' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l empty-ns -d 'Leave what is in a namespace to somebody else (network is the only kind)' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l external -d 'A resource of the outside, in CRIU\'s words (mnt[PLACE]:NAME, unix[INODE], dev[MAJOR/MINOR]:NAME, ...)' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l stats -d 'Write the operation\'s times and counts as JSON to this file, or to stdout for `-`' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l pre-dump-mode -d 'How a pre-dump reads memory (splice or read) [default: splice]' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l parent-path -d 'The images of the pre-dump before, relative to --image-path: write only what changed since' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l page-server -d 'Send memory to the page server at this address instead of writing it; with --lazy-pages serve it there' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l status-fd -d 'Write a NUL byte to this descriptor when --lazy-pages is ready to serve' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l ghost-limit -d 'The largest unlinked file that is kept, in bytes (suffixes K, M, G) [default: 1M]' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l timeout -d 'Seconds that freezing may take [default: 10]' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-established -d 'Allow established TCP connections'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-close -d 'Close TCP connections instead of keeping them'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-skip-in-flight -d 'Leave out TCP connections that nobody has accepted yet'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l ext-unix-sk -d 'Allow unix sockets that are connected to the outside'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l shell-job -d 'Allow a session or terminal of the outside'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l file-locks -d 'Handle file locks'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l auto-dedup -d 'Leave out memory that the other images of the chain have'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l leave-running -d 'Let the container run on (or stay paused) afterwards'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l pre-dump -d 'Write its memory alone while it runs on, for a later checkpoint with --parent-path'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l track-mem -d 'Note down which memory changes from now on, for a checkpoint with this one as --parent-path'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l lazy-pages -d 'Keep the memory here and serve it page by page to whoever restores the container'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l link-remap -d 'Give unlinked files that have other names a temporary name for the restore'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand create" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand create" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
@@ -101,22 +117,33 @@ json\t''"
 complete -c rt -n "__fish_rt_using_subcommand ps" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l image-path -d 'The directory of the images [default: ./checkpoint]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l work-path -d 'The directory of CRIU\'s log and working files [default: the images\']' -r -F
+complete -c rt -n "__fish_rt_using_subcommand restore" -l network-lock -d 'How packets are held back meanwhile (iptables, nftables or skip) [default: only where there are connections]' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l manage-cgroups-mode -d 'What CRIU does about cgroups (soft, full, strict or ignore)' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l empty-ns -d 'Leave what is in a namespace to somebody else (network is the only kind)' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l external -d 'A resource of the outside, in CRIU\'s words (mnt[PLACE]:NAME, unix[INODE], dev[MAJOR/MINOR]:NAME, ...)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l stats -d 'Write the operation\'s times and counts as JSON to this file, or to stdout for `-`' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l pid-file -d 'Write init\'s process id to this file' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l preserve-fds -d 'Accepted for the engines\' sake: CRIU brings back the descriptors that were there' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l parent-path -d 'Accepted for the engines\' sake: the images know what they build on' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-profile -d 'Use another security profile (apparmor:NAME or selinux:LABEL)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-mount-context -d 'Use another SELinux context for mounts' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-established -d 'Allow established TCP connections'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-close -d 'Close TCP connections instead of keeping them'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-skip-in-flight -d 'Leave out TCP connections that nobody has accepted yet'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l ext-unix-sk -d 'Allow unix sockets that are connected to the outside'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l shell-job -d 'Allow a session or terminal of the outside'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l file-locks -d 'Handle file locks'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l auto-dedup -d 'Leave out memory that the other images of the chain have'
 complete -c rt -n "__fish_rt_using_subcommand restore" -s d -l detach -d 'Return when the container runs, instead of when it has ended'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l no-subreaper -d 'Do not adopt the container\'s orphans'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l no-pivot -d 'Accepted for runc\'s sake: CRIU makes the root, and always pivots'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l no-new-keyring -d 'Accepted for the engines\' sake: a restored process has the keyrings it had'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l lazy-pages -d 'Fetch memory when it is needed, from `criu lazy-pages` with the same --work-path'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l skip-file-rwx-check -d 'Accept files whose permissions have changed since the checkpoint'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l weak-sysctls -d 'Skip kernel parameters that this kernel does not have'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l mntns-compat-mode -d 'Restore mounts the way CRIU did before 3.17 (kernels older than 5.15)'
 complete -c rt -n "__fish_rt_using_subcommand restore" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand resume" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand run" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F

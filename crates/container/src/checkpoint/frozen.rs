@@ -1,10 +1,14 @@
 //! Holding a container still while CRIU writes it down, and no longer.
 
+use super::companions::Companions;
 use super::external::{self, HollowMounts};
-use super::{After, files, outsiders, sockets};
+use super::files::{self, StdioNames};
+use super::{After, outsiders, sockets};
 use crate::error::{Error, Result};
 use crate::store::{Entry, Pending, Record};
 use criu::{Answer, Dump, DumpOutcome, ExternalFiles, NetworkLock, Notify, Session};
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// A container during its dump; dropped, it runs on as before.
@@ -20,10 +24,13 @@ pub(super) struct Frozen<'a> {
     was_paused: bool,
     since: Option<Instant>,
     /// The files of the host that were found as stdio.
-    pub(super) stdio: files::StdioNames,
+    stdio: StdioNames,
     hollow_mounts: HollowMounts<'a>,
     /// The mounts that were found hollow.
-    pub(super) hollow: Vec<rootfs::Hollow>,
+    hollow: Vec<rootfs::Hollow>,
+    companions: Companions<'a>,
+    /// Who is told that a lazy dump listens.
+    pub(super) status: Option<File>,
 }
 
 impl<'a> Frozen<'a> {
@@ -33,6 +40,7 @@ impl<'a> Frozen<'a> {
         after: After,
         was_paused: bool,
         hollow_mounts: HollowMounts<'a>,
+        companions: Companions<'a>,
     ) -> Self {
         Self {
             entry,
@@ -43,6 +51,8 @@ impl<'a> Frozen<'a> {
             stdio: Default::default(),
             hollow_mounts,
             hollow: Vec::new(),
+            companions,
+            status: None,
         }
     }
 
@@ -50,7 +60,8 @@ impl<'a> Frozen<'a> {
     pub(super) fn dump(&mut self, mut session: Session, mut dump: Dump<'_>) -> criu::Result<DumpOutcome> {
         let version = session.version()?;
         log::debug!("criu {version} is ready");
-        if version >= criu::Version::new(3, 19, 0) && self.needs_no_lock(&dump) {
+        if dump.network_lock.is_none() && version >= criu::Version::new(3, 19, 0) && self.needs_no_lock(&dump)
+        {
             dump.network_lock = Some(NetworkLock::Skip);
         }
         session.dump(&dump, self)
@@ -111,6 +122,16 @@ impl Notify for Frozen<'_> {
         self.hollow = self.hollow_mounts.find()?;
         external.extend(self.hollow.iter().map(external::dumped_as));
         Ok(ExternalFiles { external, ..Default::default() })
+    }
+
+    fn post_dump(&mut self) -> Answer {
+        Ok(self.companions.write(&self.stdio, &self.hollow)?)
+    }
+
+    fn status_ready(&mut self) -> Answer {
+        log::debug!("{}: waits for who fetches its memory", self.entry.id);
+        // Whoever waits sees the end of the file as well.
+        self.status.take().map_or(Ok(()), |mut status| Ok(status.write_all(b"\0")?))
     }
 }
 

@@ -54,6 +54,22 @@ impl Directories {
         Ok(())
     }
 
+    /// Looks whether the images that a dump builds on are there: CRIU would only warn, and write everything.
+    pub(super) fn check_parent(&self, parent: &Path) -> Result<()> {
+        let refused =
+            |problem: String| Error::Request(format!("--parent-path {}: {problem}", parent.display()));
+        if parent.is_absolute() {
+            return Err(refused("must be relative to the image directory".into()));
+        }
+        let inventory = parent.join("inventory.img");
+        rustix::fs::accessat(&self.images, &inventory, Access::READ_OK, AtFlags::empty()).map_err(|errno| {
+            refused(format!(
+                "no checkpoint there, seen from the image directory (inventory.img: {})",
+                sys::strerror(errno.raw_os_error())
+            ))
+        })
+    }
+
     fn open(images: &Path, work: Option<&Path>) -> Result<Self> {
         let dir = |path: &Path, what: &str| {
             if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
@@ -69,12 +85,13 @@ impl Directories {
         })
     }
 
-    /// As CRIU takes them, with the log's name there.
-    pub(crate) fn for_criu(&self, log: &str) -> criu::Images<'_> {
+    /// As CRIU takes them, with the log's name there, and a configuration file that it reads last.
+    pub(crate) fn for_criu(&self, log: &str, config_file: Option<String>) -> criu::Images<'_> {
         criu::Images {
             work_dir: self.work.as_ref().map(AsFd::as_fd),
             log_file: Some(log.to_owned()),
             // Every mapping is logged at this level: megabytes, for who asked for them.
+            config_file,
             log_level: log::log_enabled!(log::Level::Debug).then_some(criu::LogLevel::Debug),
             ..criu::Images::new(self.images.as_fd())
         }

@@ -41,9 +41,11 @@ pub fn start(store: &Store, id: &Id, notify_socket: Option<&Path>) -> Result<()>
     }
     // Nobody starts it a second time, whatever becomes of this start.
     entry.unlink(START_SOCKET);
+    // Read while init executes the program.
+    let config = entry.config();
     wire::next_report(&socket)?;
     log::debug!("{id}: the program runs");
-    let config = entry.config()?;
+    let config = config?;
     if hooks::any(&config, &[HookKind::Poststart]) {
         let state = HookState::new(id, &record.bundle, &config);
         let pid = record.init.map_or(0, |init| init.pid);

@@ -4,7 +4,7 @@ mod events;
 mod stdio;
 
 use crate::checkpoint::{
-    Allowances, cgroups, external, images::Directories, manifest::Manifest, micros, network,
+    Allowances, cgroups, criu_config, external, images::Directories, manifest::Manifest, micros, network,
 };
 use crate::error::{Error, Result};
 use crate::hooks;
@@ -43,6 +43,12 @@ pub struct Restore {
     pub work: Option<PathBuf>,
     /// What CRIU may find.
     pub allow: Allowances,
+    /// Fetch memory when it is needed, from `criu lazy-pages` in the same work directory.
+    pub lazy_pages: bool,
+    /// Take out of the images what has been read.
+    pub auto_dedup: bool,
+    /// What may be different here from where it was dumped.
+    pub tolerate: Tolerances,
     /// The criu program.
     pub criu: PathBuf,
     /// Who receives the terminal's master.
@@ -57,6 +63,17 @@ pub struct Restore {
     pub lsm_profile: Option<String>,
     /// Another SELinux context for mounts.
     pub lsm_mount_context: Option<String>,
+}
+
+/// Differences between then and now that a restore may overlook.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tolerances {
+    /// Permissions of files that have changed; CRIU 3.18.
+    pub file_modes: bool,
+    /// Kernel parameters that this kernel does not have.
+    pub missing_sysctls: bool,
+    /// A kernel older than 5.15: restore mounts as CRIU did before 3.17.
+    pub old_mounts: bool,
 }
 
 /// What came of a restore.
@@ -154,10 +171,13 @@ fn bring_back(
     view.bind(&record.rootfs, &record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let mut external = external::for_restore(&plan)?;
+    external.extend_from_slice(&request.allow.external);
     external.extend(external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?);
     let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
-    let is_network_empty = namespaces.is_new(Ns::Network) && !manifest.new_network && !dirs.has_network();
+    let is_network_empty = namespaces.is_new(Ns::Network)
+        && !manifest.new_network
+        && (request.allow.empty_network || !dirs.has_network());
     let mut launch = Launch::new(request.criu.clone());
     launch.seal();
     let mut inherit_fds = stdio.pass(&mut launch);
@@ -173,9 +193,9 @@ fn bring_back(
         inherit_fds,
         join_ns: external::joined_namespaces(&namespaces),
         empty_ns: is_network_empty.then_some(network::EMPTY),
-        network_lock: skip_lock(&mut session, request.allow).map_err(Error::of_criu(&request.criu))?,
+        network_lock: network_lock(&mut session, &request.allow).map_err(Error::of_criu(&request.criu))?,
         cgroups: request_cgroups(request.allow.cgroups, bundle, record)?,
-        ..restore_request(request, record, &dirs)
+        ..restore_request(request, record, &dirs, criu_config::file(&bundle.config)?)
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
@@ -206,25 +226,39 @@ fn open_namespaces(
 }
 
 /// The parts of the request that only copy what the caller said.
-fn restore_request<'a>(request: &Restore, record: &Record, dirs: &'a Directories) -> Request<'a> {
+fn restore_request<'a>(
+    request: &Restore,
+    record: &Record,
+    dirs: &'a Directories,
+    criu_config: Option<String>,
+) -> Request<'a> {
+    let (allow, tolerate) = (&request.allow, request.tolerate);
     Request {
         root: Some(record.rootfs.display().to_string()),
         sibling: true,
         orphan_pts_master: true,
         evasive_devices: true,
-        ext_unix_sk: request.allow.ext_unix_sk,
-        shell_job: request.allow.shell_job,
-        file_locks: request.allow.file_locks,
+        ext_unix_sk: allow.ext_unix_sk,
+        shell_job: allow.shell_job,
+        file_locks: allow.file_locks,
+        tcp: allow.tcp,
+        lazy_pages: request.lazy_pages,
+        auto_dedup: request.auto_dedup,
+        skip_file_rwx_check: tolerate.file_modes,
+        weak_sysctls: tolerate.missing_sysctls,
+        mntns_compat: tolerate.old_mounts,
         lsm_profile: request.lsm_profile.clone(),
         lsm_mount_context: request.lsm_mount_context.clone(),
-        tcp: criu::Tcp { established: request.allow.tcp_established, ..Default::default() },
-        ..Request::new(dirs.for_criu(RESTORE_LOG))
+        ..Request::new(dirs.for_criu(RESTORE_LOG, criu_config))
     }
 }
 
 /// Without connections to bring back there is nothing to hold packets back for.
-fn skip_lock(session: &mut criu::Session, allow: Allowances) -> criu::Result<Option<NetworkLock>> {
-    let skip = !allow.tcp_established && session.version()? >= criu::Version::new(3, 19, 0);
+fn network_lock(session: &mut criu::Session, allow: &Allowances) -> criu::Result<Option<NetworkLock>> {
+    if allow.network_lock.is_some() {
+        return Ok(allow.network_lock);
+    }
+    let skip = !allow.tcp.established && session.version()? >= criu::Version::new(3, 19, 0);
     Ok(skip.then_some(NetworkLock::Skip))
 }
 

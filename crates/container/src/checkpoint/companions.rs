@@ -1,0 +1,34 @@
+//! The files that `rt` puts beside CRIU's images.
+
+use super::descriptors;
+use super::files::StdioNames;
+use super::images::Directories;
+use super::manifest::Manifest;
+use crate::error::Result;
+use rootfs::Hollow;
+use std::os::fd::AsFd;
+
+/// What is known of them before the dump.
+#[derive(Debug)]
+pub(super) struct Companions<'a> {
+    pub(super) dirs: &'a Directories,
+    /// See [`Manifest::new_network`].
+    pub(super) new_network: bool,
+    /// See [`Manifest::notify`].
+    pub(super) notify: bool,
+    /// Where stdio led when the container was made.
+    pub(super) stdio_links: &'a [String; 3],
+    /// Who besides root is to read the images.
+    pub(super) owner: Option<u32>,
+}
+
+impl Companions<'_> {
+    /// Writes them, with what was found while the container stood still. CRIU waits meanwhile and can still let the container go
+    /// on, so a full disk loses nobody.
+    pub(super) fn write(&self, stdio: &StdioNames, hollow: &[Hollow]) -> Result<()> {
+        let images = self.dirs.images().as_fd();
+        Manifest::new(stdio.clone(), self.new_network, hollow.to_vec(), self.notify).write(images)?;
+        descriptors::write(images, self.stdio_links)?;
+        self.owner.map_or(Ok(()), |uid| self.dirs.share_with(uid))
+    }
+}

@@ -1,0 +1,109 @@
+//! A dump of all of a container, with or without its memory.
+
+use super::companions::Companions;
+use super::frozen::Frozen;
+use super::images::Directories;
+use super::request::{After, Checkpoint, Kind, Outcome};
+use super::{DUMP_LOG, Subject, cgroups, external, network};
+use crate::error::{Error, Result};
+use crate::ops::destroy;
+use crate::store::{Entry, Record};
+use criu::{AfterDump, Dump, Features, Session};
+use spec::Config;
+use std::time::Instant;
+
+/// Dumps, and takes away what is no longer to be there.
+pub(super) fn run(
+    entry: Entry,
+    record: &Record,
+    subject: &Subject,
+    mut request: Checkpoint,
+    mut session: Session,
+    dirs: &Directories,
+    started: Instant,
+) -> Result<Outcome> {
+    let of_criu = Error::of_criu(&request.criu);
+    let (after, status) = match &mut request.kind {
+        Kind::Dump(after) => (*after, None),
+        Kind::Lazy { status } => {
+            require_lazy_pages(&mut session)?;
+            (After::Remove, status.take())
+        }
+        Kind::PreDump(_) => return Err(Error::Request("a pre-dump is no dump".into())),
+    };
+    let new_network =
+        !request.allow.empty_network && network::can_be_made_anew(&subject.config, subject.init)?;
+    let mut dump = dump_request(&request, record, subject, after, dirs)?;
+    if new_network {
+        dump.external.push(external::network_of(subject.init)?);
+    }
+    let companions = Companions {
+        dirs,
+        new_network,
+        notify: crate::notify::has_directory(&entry),
+        stdio_links: &record.stdio,
+        owner: mapped_root(&subject.config),
+    };
+    let hollow = external::HollowMounts { plan: &subject.plan, config: &subject.config, init: subject.init };
+    let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
+    frozen.status = status;
+    let outcome = frozen.dump(session, dump).map_err(of_criu)?;
+    let frozen_time = frozen.end()?;
+    if after == After::Remove {
+        destroy(entry, record, Some(&subject.config))?;
+    }
+    Ok(Outcome::new(started, frozen_time, &outcome))
+}
+
+/// Known before anything is frozen.
+fn require_lazy_pages(session: &mut Session) -> Result<()> {
+    let wanted = Features { lazy_pages: true, ..Features::default() };
+    if session.features(wanted)?.lazy_pages {
+        return Ok(());
+    }
+    Err(Error::Request(
+        "--lazy-pages: this kernel lacks userfaultfd(2) with non-cooperative events (CONFIG_USERFAULTFD), or CRIU may \
+         not use it"
+            .into(),
+    ))
+}
+
+/// The request to CRIU. RPC booleans that nobody asked for stay unset, so that the administrator's configuration holds.
+fn dump_request<'a>(
+    request: &Checkpoint,
+    record: &Record,
+    subject: &Subject,
+    after: After,
+    dirs: &'a Directories,
+) -> Result<Dump<'a>> {
+    let (allow, memory) = (&request.allow, &request.memory);
+    Ok(Dump {
+        root: Some(record.rootfs.display().to_string()),
+        after: if after == After::LeaveRunning { AfterDump::Run } else { AfterDump::Kill },
+        freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
+        external: subject.external(&allow.external)?,
+        ext_unix_sk: allow.ext_unix_sk,
+        shell_job: allow.shell_job,
+        file_locks: allow.file_locks,
+        link_remap: request.link_remap,
+        ghost_limit: request.ghost_limit,
+        timeout: request.timeout,
+        orphan_pts_master: true,
+        tcp: allow.tcp,
+        network_lock: allow.network_lock,
+        empty_ns: allow.empty_network.then_some(network::EMPTY),
+        parent: memory.parent_for_criu(),
+        track_mem: memory.track,
+        auto_dedup: memory.auto_dedup,
+        page_server: memory.page_server.clone(),
+        lazy_pages: matches!(request.kind, Kind::Lazy { .. }),
+        cgroups: cgroups::for_dump(allow.cgroups, &subject.config, &record.cgroup, subject.init)?,
+        ..Dump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
+    })
+}
+
+/// Who the container's root is on the host, where it has its own user namespace.
+fn mapped_root(config: &Config) -> Option<u32> {
+    let mut mappings = config.linux()?.uid_mappings().iter().flatten();
+    mappings.find(|mapping| mapping.container_id() == 0).map(spec::oci::LinuxIdMapping::host_id)
+}

@@ -1,0 +1,69 @@
+//! A copy of a container's memory, while it runs on.
+
+use super::images::Directories;
+use super::request::Checkpoint;
+use super::{DUMP_LOG, Subject};
+use crate::error::{Error, Result};
+use crate::store::{Entry, Pending, Record};
+use criu::{DumpOutcome, Features, PreDump, PreDumpMode, Session};
+
+/// Makes one. CRIU itself freezes the container for the moments that it needs: only CRIU knows when they are over.
+pub(super) fn run(
+    entry: &Entry,
+    record: &Record,
+    subject: &Subject,
+    request: Checkpoint,
+    mode: Option<PreDumpMode>,
+    mut session: Session,
+    dirs: &Directories,
+) -> Result<criu::Result<DumpOutcome>> {
+    require_tracking(&mut session)?;
+    let round = PreDump {
+        mode,
+        parent: request.memory.parent_for_criu(),
+        auto_dedup: request.memory.auto_dedup,
+        external: subject.external(&request.allow.external)?,
+        freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
+        timeout: request.timeout,
+        page_server: request.memory.page_server,
+        ..PreDump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
+    };
+    let _thawed_later = (!subject.is_paused).then(|| Guard::new(entry, record)).transpose()?;
+    Ok(session.pre_dump(&round, &mut ()))
+}
+
+/// Known before anything is frozen.
+fn require_tracking(session: &mut Session) -> Result<()> {
+    let wanted = Features { mem_track: true, ..Features::default() };
+    if session.features(wanted)?.mem_track {
+        return Ok(());
+    }
+    Err(Error::Request(
+        "--pre-dump: this kernel cannot track which memory changes (CONFIG_MEM_SOFT_DIRTY); checkpoint without \
+         pre-dumps, or use --lazy-pages"
+            .into(),
+    ))
+}
+
+/// The note that the container may be found frozen: were both `rt` and criu killed, the next command would thaw it.
+struct Guard<'a> {
+    entry: &'a Entry,
+    record: Record,
+}
+
+impl<'a> Guard<'a> {
+    fn new(entry: &'a Entry, record: &Record) -> Result<Self> {
+        let guard = Self { entry, record: Record { pending: Some(Pending::Freeze), ..record.clone() } };
+        guard.entry.save(&guard.record)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.record.pending = None;
+        if let Err(e) = self.entry.save(&self.record) {
+            log::warn!("{}: {e}", self.entry.id);
+        }
+    }
+}

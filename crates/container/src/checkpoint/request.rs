@@ -1,0 +1,158 @@
+//! What may be asked of a checkpoint, and what comes of one.
+
+use criu::{CgroupMode, NetworkLock, PageSocket, PreDumpMode, Tcp};
+use serde::Serialize;
+use spec::Id;
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::micros;
+
+/// A request to checkpoint a container.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The container.
+    pub id: Id,
+    /// Where the images go.
+    pub images: PathBuf,
+    /// Where the log and working files go, if not with the images.
+    pub work: Option<PathBuf>,
+    /// How much of it is written, and what becomes of it.
+    pub kind: Kind,
+    /// Where its memory goes.
+    pub memory: Memory,
+    /// What CRIU may find.
+    pub allow: Allowances,
+    /// Give unlinked files that have other names a temporary name for the restore.
+    pub link_remap: bool,
+    /// The largest unlinked file whose contents go into the images, in bytes; CRIU's default is 1 MiB.
+    pub ghost_limit: Option<u32>,
+    /// Seconds that freezing may take; CRIU's default is 10.
+    pub timeout: Option<u32>,
+    /// The criu program.
+    pub criu: PathBuf,
+}
+
+/// The kinds of checkpoint.
+#[derive(Debug)]
+pub enum Kind {
+    /// All of it.
+    Dump(After),
+    /// Its memory alone, while it runs on but for moments: for a later checkpoint that names this one as its parent.
+    PreDump(Option<PreDumpMode>),
+    /// All but its memory, which is served to whoever restores it; then it is gone. [`Memory::page_server`] is where.
+    Lazy {
+        /// Gets a NUL byte when the server listens.
+        status: Option<File>,
+    },
+}
+
+/// What becomes of the container when it is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It is gone: the images are all that is left of it.
+    Remove,
+    /// It runs on (or stays paused).
+    LeaveRunning,
+}
+
+/// Where memory goes, and what of it need not be written.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The images of the checkpoint before, relative to this one's: only what changed since is written.
+    pub parent: Option<PathBuf>,
+    /// Note down which memory changes from now on, for a checkpoint on top of this one.
+    pub track: bool,
+    /// Take out of the parent's images what this one has anew.
+    pub auto_dedup: bool,
+    /// Send it here instead of writing it.
+    pub page_server: Option<PageSocket>,
+}
+
+/// What CRIU may find in a container and how it is to treat it: the options that a dump and a restore have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Allowances {
+    /// TCP connections.
+    pub tcp: Tcp,
+    /// How packets are held back meanwhile; None for as little as the container needs.
+    pub network_lock: Option<NetworkLock>,
+    /// Unix sockets connected to the outside.
+    pub ext_unix_sk: bool,
+    /// A session or terminal of the outside.
+    pub shell_job: bool,
+    /// File locks.
+    pub file_locks: bool,
+    /// Leave what is in the network namespace to somebody else.
+    pub empty_network: bool,
+    /// Further resources of the outside, in CRIU's words for them.
+    pub external: Vec<String>,
+    /// What to do about cgroups; None chooses by what the container has.
+    pub cgroups: Option<CgroupMode>,
+}
+
+/// What came of a checkpoint.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Outcome {
+    /// From the freeze request to the moment the processes run on or are dead, in microseconds; 0 for a container that was
+    /// paused before. For a pre-dump CRIU's own count.
+    pub frozen_us: u64,
+    /// From the request to CRIU's last word, in microseconds.
+    pub dump_us: u64,
+    /// All of the operation, in microseconds.
+    pub total_us: u64,
+    /// What CRIU counted; none when it wrote no statistics.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub criu: Option<Counted>,
+}
+
+/// CRIU's own numbers of a dump (`stats-dump`).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counted {
+    /// How long freezing took, in microseconds.
+    pub criu_freezing_us: u64,
+    /// How long the tasks stood still by CRIU's own clock, in microseconds.
+    pub criu_frozen_us: u64,
+    /// How long memory was read, in microseconds.
+    pub memory_dump_us: u64,
+    /// How long memory was written, in microseconds.
+    pub memory_write_us: u64,
+    /// Pages that were looked at.
+    pub pages_scanned: u64,
+    /// Pages that were not written because the parent has them.
+    pub pages_in_parent: u64,
+    /// Pages that were written.
+    pub pages_written: u64,
+}
+
+impl Memory {
+    /// CRIU's name of the parent.
+    pub(super) fn parent_for_criu(&self) -> Option<String> {
+        self.parent.as_ref().map(|path| path.display().to_string())
+    }
+}
+
+impl Outcome {
+    pub(super) fn new(started: Instant, frozen: Duration, done: &criu::DumpOutcome) -> Self {
+        Self {
+            frozen_us: micros(frozen),
+            dump_us: micros(done.timeline.total),
+            total_us: micros(started.elapsed()),
+            criu: done.stats.map(Counted::of),
+        }
+    }
+}
+
+impl Counted {
+    fn of(stats: criu::stats::DumpStats) -> Self {
+        Self {
+            criu_freezing_us: micros(stats.freezing),
+            criu_frozen_us: micros(stats.frozen),
+            memory_dump_us: micros(stats.memory_dump),
+            memory_write_us: micros(stats.memory_write),
+            pages_scanned: stats.pages_scanned,
+            pages_in_parent: stats.pages_skipped_parent,
+            pages_written: stats.pages_written,
+        }
+    }
+}
