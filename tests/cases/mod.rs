@@ -21,6 +21,7 @@ mod list;
 mod namespaces;
 mod netdevices;
 mod network;
+mod pages;
 mod pause;
 mod process;
 mod ps;
@@ -57,6 +58,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("kill", kill::cases())
         .module("killed", killed::cases())
         .module("list", list::cases())
+        .module("pages", pages::cases())
         .module("pause", pause::cases())
         .module("process", process::cases())
         .module("ps", ps::cases())

@@ -16,6 +16,7 @@ mod init;
 mod launch;
 mod notify;
 pub mod ops;
+pub mod pages;
 mod pidfd_socket;
 pub mod restore;
 mod state;

@@ -41,6 +41,9 @@ pub enum Error {
     /// criu ended without an answer.
     #[error("{0}")]
     Died(Box<Death>),
+    /// A command of criu's failed.
+    #[error("{0}")]
+    Ended(Box<Ended>),
     /// criu said something that this crate does not understand.
     #[error("criu {operation}{}: {problem}: not the protocol of this criu?", at(stage.as_deref()))]
     Protocol {
@@ -148,6 +151,26 @@ pub struct Death {
     pub words: log::Report,
     /// What they mean.
     pub diagnosis: Option<Diagnosis>,
+}
+
+/// What is known of a failed command of criu's.
+#[derive(Debug)]
+pub struct Ended {
+    /// The command.
+    pub command: &'static str,
+    /// How it ended.
+    pub exit: Exit,
+    /// The last lines it wrote to its standard error and the errors in its log.
+    pub words: log::Report,
+    /// What they mean.
+    pub diagnosis: Option<Diagnosis>,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "criu {} failed ({})", self.command, self.exit)?;
+        write_cause(f, self.diagnosis.as_ref(), &self.words)
+    }
 }
 
 impl fmt::Display for Death {

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod binary;
+mod daemon;
 pub mod diagnose;
 mod dump;
 mod error;
@@ -39,8 +40,9 @@ pub mod stats;
 mod tests;
 mod wire;
 
+pub use daemon::{Daemon, Task};
 pub use dump::{AfterDump, Dump, DumpOutcome, PreCopy, PreDump, PreDumpMode};
-pub use error::{Death, Error, Failure, Operation, Result};
+pub use error::{Death, Ended, Error, Failure, Operation, Result};
 pub use exchange::{Mark, Refusal, Timeline};
 pub use features::{Features, Version};
 pub use notify::{Answer, ExternalFiles, Notify, Reason};

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -65,18 +65,9 @@ impl<'a> Launch<'a> {
     }
 
     fn spawn(&self, socket: BorrowedFd<'_>) -> sys::Result<(Child, File)> {
-        let null = File::options().read(true).write(true).open("/dev/null");
-        let null = null.call("open", || "\"/dev/null\"".into())?;
-        let stderr = memfd_create("criu-stderr", MemfdFlags::CLOEXEC);
-        let stderr = File::from(stderr.call("memfd_create", || "\"criu-stderr\"".into())?);
-        let mut spawn = Spawn::new(&self.binary)?;
-        spawn.arg("swrk")?.arg(SOCKET.to_string())?.die_with_parent();
-        for name in ENVIRONMENT {
-            if let Some(value) = std::env::var_os(name).or((name == "PATH").then(|| DEFAULT_PATH.into())) {
-                spawn.env(name, value)?;
-            }
-        }
-        spawn.fd(null.as_fd(), 0).fd(null.as_fd(), 1).fd(stderr.as_fd(), 2).fd(socket, SOCKET);
+        let stdio = Stdio::open()?;
+        let mut spawn = stdio.program(&self.binary)?;
+        spawn.arg("swrk")?.arg(SOCKET.to_string())?.fd(socket, SOCKET);
         for (fd, number) in self.passed.iter().zip(SOCKET + 1..) {
             spawn.fd(*fd, number);
         }
@@ -85,7 +76,37 @@ impl<'a> Launch<'a> {
             spawn.image(image.as_fd());
         }
         let child = spawn.spawn()?;
-        Ok((child, stderr))
+        drop(spawn);
+        Ok((child, stdio.stderr))
+    }
+}
+
+/// What criu has as stdio: nothing to read, and its last words in memory.
+pub(crate) struct Stdio {
+    null: File,
+    pub(crate) stderr: File,
+}
+
+impl Stdio {
+    pub(crate) fn open() -> sys::Result<Self> {
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.call("open", || "\"/dev/null\"".into())?;
+        let stderr = memfd_create("criu-stderr", MemfdFlags::CLOEXEC);
+        let stderr = File::from(stderr.call("memfd_create", || "\"criu-stderr\"".into())?);
+        Ok(Self { null, stderr })
+    }
+
+    /// criu with this stdio and its environment, which dies with us.
+    pub(crate) fn program(&self, binary: &Path) -> sys::Result<Spawn<'_>> {
+        let mut spawn = Spawn::new(binary)?;
+        spawn.die_with_parent();
+        for name in ENVIRONMENT {
+            if let Some(value) = std::env::var_os(name).or((name == "PATH").then(|| DEFAULT_PATH.into())) {
+                spawn.env(name, value)?;
+            }
+        }
+        spawn.fd(self.null.as_fd(), 0).fd(self.null.as_fd(), 1).fd(self.stderr.as_fd(), 2);
+        Ok(spawn)
     }
 }
 
@@ -276,25 +297,22 @@ impl Session {
         let mut exit = None;
         if let Some(mut process) = self.process.take() {
             exit = process.child.wait_for(GRACE).ok().flatten();
-            let text = process.last_words();
-            // Both go to memory or to nowhere: reading cannot fail.
-            let _ = words.scan(text.as_bytes());
-            words.tail(&text);
+            add_last_words(&mut words, &process.stderr);
         }
         let diagnosis = diagnose::diagnose(&words.lines);
         Error::Died(Box::new(Death { operation, stage, exit, words, diagnosis }))
     }
 }
 
-impl Process {
-    /// The end of what criu wrote to its standard error.
-    fn last_words(&self) -> String {
-        let size = self.stderr.metadata().map_or(0, |meta| meta.len());
-        let mut bytes = vec![0; LAST_WORDS];
-        let got = self.stderr.read_at(&mut bytes, size.saturating_sub(LAST_WORDS as u64)).unwrap_or(0);
-        bytes.truncate(got);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
+/// Adds the end of what criu wrote to its standard error.
+pub(crate) fn add_last_words(words: &mut log::Report, stderr: &File) {
+    let size = stderr.metadata().map_or(0, |meta| meta.len());
+    let mut bytes = vec![0; LAST_WORDS];
+    let got = stderr.read_at(&mut bytes, size.saturating_sub(LAST_WORDS as u64)).unwrap_or(0);
+    bytes.truncate(got);
+    // Both go to memory or to nowhere: reading cannot fail.
+    let _ = words.scan(&bytes[..]);
+    words.tail(&String::from_utf8_lossy(&bytes));
 }
 
 impl Drop for Session {

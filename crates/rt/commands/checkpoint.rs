@@ -1,4 +1,4 @@
-use super::{Target, criu_options::CriuOptions};
+use super::{Target, criu_options::CriuOptions, pages::peer};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use anyhow::bail;
@@ -121,22 +121,9 @@ impl Arguments {
     }
 
     fn page_server(&self) -> anyhow::Result<Option<PageSocket>> {
-        self.page_server.as_deref().filter(|text| !text.is_empty()).map(page_socket).transpose()
-    }
-}
-
-/// `ADDRESS:PORT`, with an IPv6 address in brackets. Both are needed: without an address CRIU serves everybody.
-fn page_socket(text: &str) -> anyhow::Result<PageSocket> {
-    let parts = text.rsplit_once(':').and_then(|(address, port)| Some((address, port.parse::<u16>().ok()?)));
-    match parts {
-        Some((address, port)) if !address.is_empty() && port != 0 => {
-            let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-            if bare.is_none() && address.contains(':') {
-                bail!("--page-server {text:?}: an IPv6 address stands in brackets, as [{address}]:{port}");
-            }
-            Ok(PageSocket::Tcp { address: Some(bare.unwrap_or(address).to_owned()), port })
-        }
-        _ => bail!("--page-server {text:?}: must be ADDRESS:PORT"),
+        let text = self.page_server.as_deref().filter(|text| !text.is_empty());
+        let peer = text.map(|text| peer("--page-server", text)).transpose()?;
+        Ok(peer.map(|(address, port)| PageSocket::Tcp { address: Some(address), port }))
     }
 }
 
@@ -160,17 +147,6 @@ fn bytes(text: &str) -> anyhow::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_and_a_port_are_needed() {
-        let tcp = |address: &str, port| PageSocket::Tcp { address: Some(address.to_owned()), port };
-        assert_eq!(page_socket("127.0.0.1:27").unwrap(), tcp("127.0.0.1", 27));
-        assert_eq!(page_socket("[::1]:27").unwrap(), tcp("::1", 27));
-        assert_eq!(page_socket("host:27").unwrap(), tcp("host", 27));
-        for text in ["", "27", ":27", "host:", "host:x", "host:0", "host:65536", "::1:27"] {
-            assert!(page_socket(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn sizes_have_units() {

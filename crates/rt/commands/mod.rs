@@ -7,7 +7,10 @@ pub(crate) mod delete;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod kill;
+pub(crate) mod lazy_pages;
 pub(crate) mod list;
+pub(crate) mod page_server;
+pub(crate) mod pages;
 pub(crate) mod pause;
 pub(crate) mod ps;
 pub(crate) mod restore;
@@ -53,7 +56,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Delete(arguments) => delete::run(&context, &arguments),
         Command::Exec(arguments) => exec::run(&context, arguments),
         Command::Kill(arguments) => kill::run(&context, &arguments),
+        Command::LazyPages(arguments) => lazy_pages::run(&context, &arguments),
         Command::List(arguments) => list::run(&context, &arguments),
+        Command::PageServer(arguments) => page_server::run(&context, &arguments),
         Command::Pause(arguments) => pause::run(&context, &arguments),
         Command::Ps(arguments) => ps::run(&context, &arguments),
         Command::Restore(arguments) => restore::run(&context, arguments),

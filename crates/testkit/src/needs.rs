@@ -68,6 +68,33 @@ fn ask_criu() -> Result<(), String> {
     met(works, &format!("a criu that works on this kernel (`{} check` fails)", binary.display()))
 }
 
+/// A kernel that can tell which memory has changed, and a CRIU that uses it: pre-dumps build on each other.
+///
+/// # Errors
+/// See [`root`].
+pub fn memory_tracking() -> Result<(), String> {
+    met(tracks_memory(), "a kernel with CONFIG_MEM_SOFT_DIRTY (`criu check --feature mem_dirty_track`)")
+}
+
+/// The opposite, to see what is said then.
+///
+/// # Errors
+/// See [`root`].
+pub fn no_memory_tracking() -> Result<(), String> {
+    met(!tracks_memory(), "a kernel without CONFIG_MEM_SOFT_DIRTY")
+}
+
+fn tracks_memory() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let Some(binary) = criu_binary() else { return false };
+        let mut command = Command::new(binary);
+        command.args(["check", "--feature", "mem_dirty_track"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
+}
+
 /// A CRIU that can dump TCP sockets on this kernel: since 6.16, `SO_PASSCRED` of such a socket cannot
 /// be asked for, which CRIU took for a failure before 4.2.
 ///

@@ -16,11 +16,13 @@ pub(crate) fn file(config: &Config) -> Result<Option<String>> {
     match config.annotation(ANNOTATION) {
         Some("") => Ok(None),
         Some(path) => check(path, &format!("annotations[{ANNOTATION:?}]: ")).map(Some),
-        None => {
-            let found = DEFAULTS.into_iter().find(|path| Path::new(path).exists());
-            found.map(|path| check(path, "")).transpose()
-        }
+        None => default_file(),
     }
+}
+
+/// The one for all containers.
+pub(crate) fn default_file() -> Result<Option<String>> {
+    DEFAULTS.into_iter().find(|path| Path::new(path).exists()).map(|path| check(path, "")).transpose()
 }
 
 fn check(path: &str, place: &str) -> Result<String> {

@@ -55,7 +55,7 @@ impl Directories {
     }
 
     /// Looks whether the images that a dump builds on are there: CRIU would only warn, and write everything.
-    pub(super) fn check_parent(&self, parent: &Path) -> Result<()> {
+    pub(crate) fn check_parent(&self, parent: &Path) -> Result<()> {
         let refused =
             |problem: String| Error::Request(format!("--parent-path {}: {problem}", parent.display()));
         if parent.is_absolute() {

@@ -1,0 +1,86 @@
+//! Memory on its way between machines: the server that receives a checkpoint's, and the daemon that fetches a restore's.
+
+use crate::checkpoint::criu_config;
+use crate::checkpoint::images::Directories;
+use crate::error::{Result, Step};
+use criu::{Daemon, Task};
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+/// The name of CRIU's log of a page server, in the work directory.
+pub const PAGE_SERVER_LOG: &str = "page-server.log";
+/// The same of a lazy pages daemon.
+pub const LAZY_PAGES_LOG: &str = "lazy-pages.log";
+
+/// The directories of either, and who runs it.
+#[derive(Debug)]
+pub struct Place {
+    /// Where the images are, or go.
+    pub images: PathBuf,
+    /// Where the log and working files go, if not with the images.
+    pub work: Option<PathBuf>,
+    /// Gets a NUL byte when it is ready.
+    pub status: Option<File>,
+    /// The criu program.
+    pub criu: PathBuf,
+}
+
+/// A request to receive the memory of one dump or pre-dump.
+#[derive(Debug)]
+pub struct Receive {
+    /// Where, and by whom.
+    pub place: Place,
+    /// The address to listen on; none other is listened on.
+    pub address: String,
+    /// The port; 0 for any that is free.
+    pub port: u16,
+    /// The images of the round before, relative to this one's.
+    pub parent: Option<PathBuf>,
+    /// Take out of the parent's images what arrives anew.
+    pub auto_dedup: bool,
+}
+
+/// Receives until the dump is done. `ready` is called with the address once it is listened on.
+///
+/// We listen, and criu gets the one connection: nobody else can connect any more, and criu is there only when there is work.
+pub fn receive(request: Receive, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+    let Receive { place, address, port, parent, auto_dedup } = request;
+    let dirs = Directories::create(&place.images, place.work.as_deref())?;
+    if let Some(parent) = &parent {
+        dirs.check_parent(parent)?;
+    }
+    let images = dirs.for_criu(PAGE_SERVER_LOG, criu_config::default_file()?);
+    let step = || format!("listen on {address}, port {port}");
+    let listener = TcpListener::bind((address.as_str(), port)).step(step)?;
+    ready(listener.local_addr().step(step)?);
+    if let Some(mut status) = place.status {
+        // Who asked to be told may have gone; the dump comes all the same.
+        let _ = status.write_all(b"\0");
+    }
+    let (connection, peer) = listener.accept().step(step)?;
+    drop(listener);
+    log::debug!("{peer} sends its memory");
+    let task = Task::Receive { connection: connection.into(), parent, auto_dedup };
+    Ok(Daemon { binary: place.criu, images, task }.run()?)
+}
+
+/// A request to bring memory to a restore that runs with `--lazy-pages` and the same work directory.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Where, and by whom.
+    pub place: Place,
+    /// Where the memory is, if not in the images: address and port of the lazy checkpoint.
+    pub server: Option<(String, u16)>,
+}
+
+/// Brings it, until the restored container has all its memory.
+pub fn fetch(request: Fetch) -> Result<()> {
+    let Fetch { place, server } = request;
+    Directories::check_images(&place.images)?;
+    let dirs = Directories::of_images(&place.images, place.work.as_deref())?;
+    let images = dirs.for_criu(LAZY_PAGES_LOG, criu_config::default_file()?);
+    let task = Task::Fetch { server, status: place.status };
+    Ok(Daemon { binary: place.criu, images, task }.run()?)
+}

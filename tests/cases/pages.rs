@@ -1,0 +1,232 @@
+//! Memory that does not go into the image directory: page servers, lazy restores, pre-dumps. And the options that are refused
+//! before anything is touched.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+
+use testkit::{Case, Container, Fallible, Outcome, Running, Test, needs, rt_only, wait_until};
+
+use super::checkpoint::counting;
+use super::counter::{counts_on, is_unbroken};
+use super::one_line;
+
+const NO_SERVER: &str = "runc has no page server";
+
+pub(crate) fn cases() -> Vec<Case> {
+    [
+        rt_only("page_server", NO_SERVER, page_server),
+        rt_only("page_server_that_is_gone", NO_SERVER, page_server_that_is_gone),
+        rt_only("lazy_pages", NO_SERVER, lazy_pages),
+        rt_only("lazy_pages_that_nobody_fetches", NO_SERVER, lazy_pages_that_nobody_fetches),
+        rt_only("pre_dump_where_it_cannot_be", "runc lets CRIU fail", pre_dump_where_it_cannot_be)
+            .needs(needs::no_memory_tracking),
+        rt_only("pre_dumps_and_a_dump", "runc has no statistics", pre_dumps_and_a_dump)
+            .needs(needs::memory_tracking),
+        rt_only("refused_options", "runc takes them, and lets CRIU fail", refused_options),
+    ]
+    .into_iter()
+    .map(|case| case.needs(needs::criu))
+    .collect()
+}
+
+/// `rt page-server` in the background, and the address that it has printed.
+fn serve(test: &Test, images: &str, flags: &[&str]) -> Fallible<(Running, String)> {
+    let printed = test.new_path("address");
+    let command = test.cmd(&["page-server", "--image-path", images, "--listen", "127.0.0.1:0"]).args(flags);
+    let server = command.stdout(OwnedFd::from(File::create(&printed)?)).spawn()?;
+    let text = || fs::read_to_string(&printed).unwrap_or_default();
+    wait_until("the page server's address", || text().ends_with('\n'))?;
+    Ok((server, text().trim_end().to_owned()))
+}
+
+/// The local addresses on which somebody listens on this port, as /proc/net/tcp and tcp6 write them.
+fn listened_on(address: &str) -> Fallible<Vec<String>> {
+    let port: u16 = address.rsplit(':').next().unwrap_or_default().parse()?;
+    let tables =
+        [fs::read_to_string("/proc/net/tcp")?, fs::read_to_string("/proc/net/tcp6").unwrap_or_default()];
+    let sockets = tables.iter().flat_map(|table| table.lines().skip(1));
+    let listening = sockets.filter(|line| line.split_whitespace().nth(3) == Some("0A"));
+    let locals = listening.filter_map(|line| line.split_whitespace().nth(1));
+    Ok(locals.filter(|local| local.ends_with(&format!(":{port:04X}"))).map(str::to_owned).collect())
+}
+
+fn page_server(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let (here, there) = (test.new_path("here"), test.new_path("there"));
+    let (server, address) = serve(test, &there, &[])?;
+    let locals = listened_on(&address)?;
+    assert!(locals.len() == 1 && locals[0].starts_with("0100007F:"), "{locals:?}");
+    container.checkpoint(&here, &["--page-server", &address])?;
+    assert_eq!(server.output()?.code, 0);
+    let has_pages = |dir: &str| -> Fallible<bool> {
+        let mut names = fs::read_dir(dir)?.filter_map(Result::ok).map(|entry| entry.file_name());
+        Ok(names.any(|name| name.to_string_lossy().starts_with("pages-")))
+    };
+    assert!(has_pages(&there)? && !has_pages(&here)?, "the memory goes to the server, and nowhere else");
+    // What is small is copied as a user would.
+    for entry in fs::read_dir(&here)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !fs::exists(format!("{there}/{}", name.display()))? {
+            fs::copy(entry.path(), format!("{there}/{}", name.display()))?;
+        }
+    }
+    container.restore(&there, &[])?;
+    counts_on(&container.bundle, "/log", 3)?;
+    is_unbroken(&container.bundle, "/log")
+}
+
+fn page_server_that_is_gone(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let (mut server, address) = serve(test, &test.new_path("there"), &[])?;
+    server.kill();
+    let here = test.new_path("here");
+    let flags = ["--image-path", &here, "--page-server", &address];
+    wait_until("the port to be free", || listened_on(&address).is_ok_and(|locals| locals.is_empty()))?;
+    one_line(test, &container.cmd("checkpoint", &flags).fails()?, &["criu dump failed"])?;
+    counts_on(&container.bundle, "/log", 3)
+}
+
+/// Lets CRIU make the large pipes that a lazy dump needs also without CAP_SYS_RESOURCE; one case at a time, since the
+/// machine has one such limit, and it is put back.
+struct LargePipes {
+    before: String,
+    _turn: File,
+}
+
+impl LargePipes {
+    const LIMIT: &str = "/proc/sys/fs/pipe-max-size";
+
+    fn allow() -> Fallible<Self> {
+        let turn = File::create("/tmp/rt-tests-pipe-max-size.lock")?;
+        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive)?;
+        let before = fs::read_to_string(Self::LIMIT)?;
+        fs::write(Self::LIMIT, "8388608")?;
+        Ok(Self { before, _turn: turn })
+    }
+}
+
+impl Drop for LargePipes {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::LIMIT, self.before.trim());
+    }
+}
+
+/// A lazy checkpoint in the background that is ready to serve, and its address.
+fn checkpoint_lazily(container: &Container<'_>, images: &str) -> Fallible<(Running, String)> {
+    // Free a moment ago; CRIU takes no 0 here.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let address = format!("127.0.0.1:{port}");
+    let ready = container.test.new_path("ready");
+    let words = ["--lazy-pages", "--page-server", &address, "--image-path", images, "--status-fd", "9"];
+    let command = container.cmd("checkpoint", &words).after_shell(&format!("exec 9>{ready}"));
+    let mut dump = command.spawn()?;
+    wait_until("the lazy checkpoint to be ready", || {
+        fs::read(&ready).is_ok_and(|bytes| bytes == [0]) || !dump.is_running()
+    })?;
+    if !dump.is_running() {
+        return Err(format!("it has ended: {}", dump.output()?).into());
+    }
+    Ok((dump, address))
+}
+
+fn lazy_pages(test: &Test) -> Outcome {
+    let _pipes = LargePipes::allow()?;
+    let container = counting(test)?;
+    let (images, work) = (test.new_path("images"), test.new_path("work"));
+    let (dump, address) = checkpoint_lazily(&container, &images)?;
+    let locals = listened_on(&address)?;
+    assert!(locals.len() == 1 && locals[0].starts_with("0100007F:"), "{locals:?}");
+    // The destination has another state store: here the id is still taken.
+    let elsewhere = test.container(&container.bundle);
+    let ready = test.new_path("daemon-ready");
+    let words =
+        ["--image-path", &images, "--work-path", &work, "--page-server", &address, "--status-fd", "9"];
+    let daemon = test.cmd(&["lazy-pages"]).args(words).after_shell(&format!("exec 9>{ready}")).spawn()?;
+    wait_until("the daemon", || fs::read(&ready).is_ok_and(|bytes| bytes == [0]))?;
+    elsewhere.restore(&images, &["--lazy-pages", "--work-path", &work])?;
+    counts_on(&container.bundle, "/log", 3)?;
+    is_unbroken(&container.bundle, "/log")?;
+    let (dump, daemon) = (dump.output()?, daemon.output()?);
+    assert!(dump.code == 0 && daemon.code == 0, "{dump}\n{daemon}");
+    assert_eq!(container.status()?, "absent");
+    elsewhere.delete()
+}
+
+fn lazy_pages_that_nobody_fetches(test: &Test) -> Outcome {
+    let _pipes = LargePipes::allow()?;
+    let container = counting(test)?;
+    let (mut dump, _) = checkpoint_lazily(&container, &test.new_path("images"))?;
+    dump.kill();
+    // criu dies with rt, and leaves what it had stopped; nobody is lost.
+    container.delete()?;
+    test.leaves_nothing()
+}
+
+fn pre_dump_where_it_cannot_be(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let images = test.new_path("images");
+    let output = container.cmd("checkpoint", &["--pre-dump", "--image-path", &images]).fails()?;
+    one_line(test, &output, &["--pre-dump", "CONFIG_MEM_SOFT_DIRTY"])?;
+    counts_on(&container.bundle, "/log", 3)
+}
+
+/// 64 MiB of noise, of which nothing changes, and a file that gets a megabyte of new memory each second.
+const WRITER: &str = "x=$(head -c 50331648 /dev/urandom | base64 | tr -d '\\n'); \
+    echo \"$x\" | md5sum >/before; touch /ready; \
+    while ! test -e /go; do y=$(head -c 98304 /dev/urandom | base64); usleep 100000; done; \
+    echo \"$x\" | md5sum >/after; mv /after /done; while :; do sleep 1000; done";
+
+fn pre_dumps_and_a_dump(test: &Test) -> Outcome {
+    let container = test.run_script(WRITER)?;
+    let bundle = &container.bundle;
+    wait_until("64 MiB of noise", || fs::exists(bundle.path("/ready")).is_ok_and(|yes| yes))?;
+    let base = test.new_path("chain");
+    fs::create_dir(&base)?;
+    let round = |name: &str, flags: &[&str]| -> Fallible<u64> {
+        container.checkpoint(&format!("{base}/{name}"), flags)?;
+        Ok(fs::metadata(format!("{base}/{name}/pages-1.img"))?.len())
+    };
+    let first = round("first", &["--pre-dump"])?;
+    let second = round("second", &["--pre-dump", "--parent-path", "../first"])?;
+    assert_eq!(container.status()?, "running");
+    assert!(first > 64 << 20, "the first pre-dump has {first} bytes");
+    assert!(second * 10 <= first, "the second pre-dump has {second} bytes, the first {first}");
+    let last = round("last", &["--parent-path", "../second"])?;
+    assert!(last * 10 <= first, "the dump has {last} bytes, the first pre-dump {first}");
+    assert_eq!(container.status()?, "absent");
+    container.restore(&format!("{base}/last"), &[])?;
+    bundle.write("/go", "")?;
+    wait_until("the second checksum", || !bundle.read("/done").is_empty())?;
+    assert_eq!(bundle.read("/before"), bundle.read("/done"));
+    Ok(())
+}
+
+fn refused_options(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let refused: [(&[&str], &[&str]); 16] = [
+        (&["--pre-dump", "--lazy-pages"], &["--pre-dump", "--lazy-pages"]),
+        (&["--lazy-pages"], &["--page-server"]),
+        (&["--lazy-pages", "--leave-running", "--page-server", "127.0.0.1:1"], &["two places"]),
+        (&["--page-server", "27"], &["ADDRESS:PORT"]),
+        (&["--page-server", "127.0.0.1:0"], &["port"]),
+        (&["--page-server", "::1:27"], &["[::1]:27"]),
+        (&["--status-fd", "1"], &["--status-fd", "--lazy-pages"]),
+        (&["--lazy-pages", "--page-server", "127.0.0.1:1", "--status-fd", "77"], &["--status-fd 77"]),
+        (&["--pre-dump-mode", "read"], &["--pre-dump-mode"]),
+        (&["--pre-dump", "--pre-dump-mode", "x"], &["splice or read"]),
+        (&["--parent-path", "/tmp"], &["--parent-path", "relative"]),
+        (&["--parent-path", "../nowhere"], &["--parent-path", "no such file"]),
+        (&["--tcp-established", "--tcp-close"], &["--tcp-close"]),
+        (&["--network-lock", "x"], &["iptables, nftables or skip"]),
+        (&["--empty-ns", "pid"], &["network"]),
+        (&["--ghost-limit", "1T"], &["--ghost-limit"]),
+    ];
+    for (flags, words) in refused {
+        let images = test.new_path("images");
+        let output = container.cmd("checkpoint", &[&["--image-path", &images], flags].concat()).fails()?;
+        one_line(test, &output, words)?;
+        assert_eq!(container.status()?, "running", "{flags:?}");
+    }
+    counts_on(&container.bundle, "/log", 3)
+}
