@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("commands_after_restore", commands_after_restore),
         both("several_times_from_the_same_images", several_times_from_the_same_images),
         both("refuses_an_id_in_use", refuses_an_id_in_use),
+        both("work_directory_that_is_a_link", linked_work_directory),
         rt_only(
             "bundle_flag_defaults_to_the_working_directory",
             "runc 1.1 needs write access to it",
@@ -38,6 +39,18 @@ fn under_another_id(test: &Test) -> Outcome {
     let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", other.pid()?))?;
     assert!(cgroup.contains(&other.id) && !cgroup.contains(&container.id), "in the wrong cgroup: {cgroup}");
     is_unbroken(&other.bundle, "/log")
+}
+
+/// containerd's is such a link, and docker restores so.
+fn linked_work_directory(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let (images, work, link) = (test.new_path("images"), test.new_path("work"), test.new_path("link"));
+    std::fs::create_dir(&work)?;
+    std::os::unix::fs::symlink(&work, &link)?;
+    container.checkpoint(&images, &["--work-path", &link])?;
+    container.restore(&images, &["--work-path", &link])?;
+    assert!(std::fs::exists(format!("{work}/restore.log"))?);
+    counts_on(&container.bundle, "/log", 3)
 }
 
 fn from_another_bundle(test: &Test) -> Outcome {

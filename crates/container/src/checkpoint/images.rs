@@ -71,17 +71,18 @@ impl Directories {
     }
 
     fn open(images: &Path, work: Option<&Path>) -> Result<Self> {
-        let dir = |path: &Path, what: &str| {
-            if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
-                let problem = "is a symbolic link; name the directory that it leads to";
-                return Err(Error::Request(format!("{what} {}: {problem}", path.display())));
-            }
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = |path: &Path, what: &str, flags: OFlags| {
+            let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty()).step(|| format!("{what} {}", path.display()))
         };
+        if std::fs::symlink_metadata(images).is_ok_and(|meta| meta.is_symlink()) {
+            let problem = "is a symbolic link; name the directory that it leads to";
+            return Err(Error::Request(format!("image directory {}: {problem}", images.display())));
+        }
         Ok(Self {
-            images: dir(images, "image directory")?,
-            work: work.map(|path| dir(path, "work directory")).transpose()?,
+            images: dir(images, "image directory", OFlags::NOFOLLOW)?,
+            // containerd's is a link of its own making.
+            work: work.map(|path| dir(path, "work directory", OFlags::empty())).transpose()?,
         })
     }
 
