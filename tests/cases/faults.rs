@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Case, Cmd, Container, Fallible, Outcome, Test, needs, rt_only};
 
-use super::counter::{COUNTER, counts_on};
+use super::counter::{COUNTER, counts_on, is_unbroken};
 use super::{SLEEPER, one_line};
 
 const WHY: &str = "runc's Go runtime makes other calls each time";
@@ -43,6 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         rt_only("each_step_of_exec_fails", WHY, |test| exec(test, "error=EIO")),
         rt_only("each_step_of_exec_is_the_last", WHY, |test| exec(test, "signal=KILL")),
+        rt_only("each_step_of_checkpoint_fails", WHY, checkpoint).needs(needs::criu),
         rt_only("each_step_of_restore_fails", WHY, restore).needs(needs::criu),
     ]
     .into_iter()
@@ -65,8 +66,13 @@ fn count(test: &Test, follow: &[&str], command: Cmd) -> Fallible<BTreeMap<String
     traced(command, follow, &[&format!("trace={STEPS}")], &trace).succeeds()?;
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     for line in std::fs::read_to_string(&trace)?.lines() {
-        let Some((pid, call)) = line.split_once(' ') else { continue };
+        // Only with several processes is there a number before each call.
+        let is_numbered = line.starts_with(|c: char| c.is_ascii_digit());
+        let (pid, call) = if is_numbered { line.split_once(' ').unwrap_or_default() } else { ("", line) };
         let Some((name, _)) = call.trim().split_once('(') else { continue };
+        if !STEPS.split(',').any(|step| step == name) {
+            continue;
+        }
         *counts.entry((name.to_owned(), pid.to_owned())).or_default() += 1;
     }
     let mut most = BTreeMap::new();
@@ -188,6 +194,40 @@ fn exec(test: &Test, what: &str) -> Outcome {
         Ok(())
     })?;
     container.exec(&[], &["true"]).succeeds()?;
+    container.delete()
+}
+
+/// Whatever fails, the container runs on, or it is in the images. criu is left alone, as below.
+fn checkpoint(test: &Test) -> Outcome {
+    let container = test.container(&test.bundle()?.script(COUNTER).build()?);
+    container.run(&[])?;
+    counts_on(&container.bundle, "/log", 3)?;
+    let images = std::cell::RefCell::new(String::new());
+    let back = || {
+        if container.status()? == "absent" {
+            container.restore(&images.borrow(), &[])?;
+        }
+        counts_on(&container.bundle, "/log", 3)?;
+        is_unbroken(&container.bundle, "/log")
+    };
+    at_each(
+        test,
+        "error=EIO",
+        &[],
+        &|| {
+            images.replace(test.new_path("images"));
+            container.cmd("checkpoint", &["--image-path", &images.borrow()])
+        },
+        &back,
+        &|output| {
+            if output.code != 0 {
+                says_why(test, output)?;
+            } else {
+                assert_eq!(container.status()?, "absent");
+            }
+            back()
+        },
+    )?;
     container.delete()
 }
 
