@@ -103,6 +103,7 @@ impl Daemon<'_> {
 
     fn spawn(&self, stdio: &Stdio) -> sys::Result<Child> {
         let mut spawn = stdio.program(&self.binary)?;
+        spawn.die_with_parent();
         let inside = |number: i32| format!("/proc/self/fd/{number}");
         spawn.arg(self.task.name())?;
         spawn.arg("--images-dir")?.arg(inside(IMAGES))?.arg("--work-dir")?.arg(inside(WORK))?;

@@ -35,18 +35,26 @@ pub struct Launch<'a> {
     binary: PathBuf,
     passed: Vec<BorrowedFd<'a>>,
     sealed: bool,
+    outlives_us: bool,
 }
 
 impl<'a> Launch<'a> {
     /// With the program at `binary`, an absolute path ([`crate::binary::find`]).
     pub fn new(binary: PathBuf) -> Self {
-        Self { binary, passed: Vec::new(), sealed: false }
+        Self { binary, passed: Vec::new(), sealed: false, outlives_us: false }
     }
 
     /// Has criu executed from where nobody can write to it. For a restore: its tasks are criu until they are what they were, and
     /// the container can see them (CVE-2019-5736).
     pub fn seal(&mut self) {
         self.sealed = true;
+    }
+
+    /// Lets criu live when we are killed, and keep `held` open until it ends. For a dump: criu finds its socket closed at the next
+    /// stage, takes its code out of the tasks and lets them go on; killed with us, it would leave them with it.
+    pub fn outlive_us(&mut self, held: BorrowedFd<'a>) {
+        self.outlives_us = true;
+        self.pass(held);
     }
 
     /// Hands a descriptor to criu; the answer is its number there, for [`crate::InheritFd`] and
@@ -67,6 +75,11 @@ impl<'a> Launch<'a> {
     fn spawn(&self, socket: BorrowedFd<'_>) -> sys::Result<(Child, File)> {
         let stdio = Stdio::open()?;
         let mut spawn = stdio.program(&self.binary)?;
+        if self.outlives_us {
+            spawn.ignore_broken_pipes();
+        } else {
+            spawn.die_with_parent();
+        }
         spawn.arg("swrk")?.arg(SOCKET.to_string())?.fd(socket, SOCKET);
         for (fd, number) in self.passed.iter().zip(SOCKET + 1..) {
             spawn.fd(*fd, number);
@@ -96,10 +109,9 @@ impl Stdio {
         Ok(Self { null, stderr })
     }
 
-    /// criu with this stdio and its environment, which dies with us.
+    /// criu with this stdio and its environment.
     pub(crate) fn program(&self, binary: &Path) -> sys::Result<Spawn<'_>> {
         let mut spawn = Spawn::new(binary)?;
-        spawn.die_with_parent();
         for name in ENVIRONMENT {
             if let Some(value) = std::env::var_os(name).or((name == "PATH").then(|| DEFAULT_PATH.into())) {
                 spawn.env(name, value)?;
@@ -118,7 +130,8 @@ impl Stdio {
 /// so, by taking `self`. Starting criu is what costs (its probing of the kernel), so questions are asked on the
 /// session that then does the work, and a session can be started early, while the caller still prepares.
 ///
-/// criu dies with us (`PR_SET_PDEATHSIG`: with the thread that called [`Launch::start`]). The other way round, the
+/// criu dies with us (`PR_SET_PDEATHSIG`: with the thread that called [`Launch::start`]) unless it is told otherwise
+/// ([`Launch::outlive_us`]). The other way round, the
 /// child is reaped on every path: when an operation is over, or fails, or is abandoned by dropping the session.
 /// Where criu is in the middle of something it gets ten seconds after its socket closed, since it then undoes what
 /// it began; at other times it is killed at once.

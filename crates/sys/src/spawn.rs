@@ -30,6 +30,7 @@ pub struct Spawn<'a> {
     fds: Vec<(BorrowedFd<'a>, RawFd)>,
     death_signal: c_int,
     own_group: bool,
+    ignore_broken_pipes: bool,
     dir: Option<CString>,
     image: Option<BorrowedFd<'a>>,
 }
@@ -45,6 +46,7 @@ impl<'a> Spawn<'a> {
             fds: Vec::new(),
             death_signal: 0,
             own_group: false,
+            ignore_broken_pipes: false,
             dir: None,
             image: None,
         })
@@ -89,6 +91,12 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Has it ignore SIGPIPE, so that writing to somebody who is gone is an error it can handle, and not its end.
+    pub fn ignore_broken_pipes(&mut self) -> &mut Self {
+        self.ignore_broken_pipes = true;
+        self
+    }
+
     /// Places a descriptor at `number` in the program; the numbers must differ from each other.
     pub fn fd(&mut self, fd: BorrowedFd<'a>, number: RawFd) -> &mut Self {
         self.fds.push((fd, number));
@@ -121,6 +129,7 @@ impl<'a> Spawn<'a> {
             image: self.image.map(|fd| fd.as_raw_fd()),
             death_signal: self.death_signal,
             own_group: self.own_group,
+            ignore_broken_pipes: self.ignore_broken_pipes,
             dir: self.dir.as_deref(),
             // SAFETY: getpid(2) has no preconditions.
             parent: unsafe { libc::getpid() },
@@ -150,6 +159,7 @@ struct Job<'a> {
     image: Option<RawFd>,
     death_signal: c_int,
     own_group: bool,
+    ignore_broken_pipes: bool,
     dir: Option<&'a CStr>,
     parent: libc::pid_t,
     /// The call that failed and its errno.
@@ -239,6 +249,10 @@ fn prepare(job: &mut Job<'_>) -> std::result::Result<(), &'static str> {
     place(job.moves)?;
     close_others(job.moves, job.image);
     reset_signals();
+    if job.ignore_broken_pipes {
+        // SAFETY: SIG_IGN is no function of ours.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    }
     Ok(())
 }
 

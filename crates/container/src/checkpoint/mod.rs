@@ -39,7 +39,6 @@ use crate::store::{Entry, Record, Store};
 use images::Directories;
 use rootfs::Plan;
 use spec::{Config, Namespaces};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The name of CRIU's log of a dump, in the work directory.
@@ -50,7 +49,7 @@ pub fn checkpoint(store: &Store, request: Checkpoint) -> Result<Outcome> {
     let started = Instant::now();
     let (entry, record) = store.lock(&request.id)?;
     let subject = Subject::find(&entry, &record)?;
-    let session = start(&request.criu)?;
+    let session = start(&entry, &request)?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
     if let Some(parent) = &request.memory.parent {
         dirs.check_parent(parent)?;
@@ -112,10 +111,15 @@ impl Subject {
     }
 }
 
-/// Starts criu where it can keep what it knows of the kernel.
-fn start(criu: &Path) -> Result<criu::Session> {
+/// Starts criu where it can keep what it knows of the kernel. It outlives us, to let the container go on, and holds the container's
+/// lock until then; but nobody waits for one that only serves memory.
+fn start(entry: &Entry, request: &Checkpoint) -> Result<criu::Session> {
     let _view = criu::kernel_cache::view();
-    Ok(criu::Launch::new(criu.to_owned()).start()?)
+    let mut launch = criu::Launch::new(request.criu.clone());
+    if !matches!(request.kind, Kind::Lazy { .. }) {
+        launch.outlive_us(entry.lock_fd());
+    }
+    Ok(launch.start()?)
 }
 
 /// CRIU dumps filters, but not who listens to one: the restored calls would fail with ENOSYS.
