@@ -82,6 +82,28 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The kernel of v1 cannot press a container's memory below the new limit.
+    #[error(
+        "cgroup memory: unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})"
+    )]
+    MemoryInUse {
+        /// The limit, in bytes.
+        limit: String,
+        /// What is used now, in bytes.
+        usage: String,
+        /// What was used at most, in bytes.
+        peak: String,
+    },
+    /// A limit below what is used was asked for, together with `checkBeforeUpdate`.
+    #[error("cgroup memory: rejecting {what} limit {limit} <= usage {usage}")]
+    LimitBelowUsage {
+        /// `memory`, or `memory+swap`.
+        what: &'static str,
+        /// The limit, in bytes.
+        limit: i64,
+        /// What is used now, in bytes.
+        usage: u64,
+    },
     /// The cgroup exists already, with processes in it.
     #[error("cgroup: container's cgroup is not empty: {count} process(es) found in {path:?}")]
     NotEmpty {

@@ -66,6 +66,16 @@ impl Cgroup {
         }
     }
 
+    /// Does something while no process of the container runs; one that cannot be frozen runs on meanwhile.
+    pub(crate) fn while_frozen<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let thaw = !self.is_frozen()? && self.freeze().is_ok();
+        let done = work();
+        if thaw {
+            self.thaw()?;
+        }
+        done
+    }
+
     /// How far freezing is. An ancestor that is frozen does not count: nobody could thaw it from here.
     pub fn state(&self) -> Result<State> {
         match self.freezer()? {

@@ -6,13 +6,13 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self, Mode};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use spec::oci::{LinuxDeviceCgroup, LinuxResources};
+use spec::oci::LinuxResources;
 
 use crate::devices::Policy;
 use crate::driver;
 use crate::error::{Error, Result};
 use crate::layout::{Hierarchy, Layout};
-use crate::settings::{self, Version};
+use crate::settings::Version;
 
 /// The named hierarchy in which systemd tracks processes; the only named one that a container has a place in.
 const SYSTEMD: &str = "name=systemd";
@@ -116,20 +116,10 @@ impl Cgroup {
     /// Before the first process joins, since some limits can only be set then, and none should come late.
     pub fn apply(&self, resources: &LinuxResources) -> Result<()> {
         // Both are checked before anything is written.
-        let settings = settings::settings(resources, self.version())?;
+        let settings = driver::settings(self, resources)?;
         let policy = Policy::new(resources.devices().as_deref().unwrap_or_default())?;
-        driver::write_all(self, &settings)?;
+        driver::write_all(self, &settings, None)?;
         driver::set_devices(self, &policy)
-    }
-
-    /// Sets the limits alone and leaves the devices as they are, for a container that runs.
-    pub fn apply_limits(&self, resources: &LinuxResources) -> Result<()> {
-        driver::write_all(self, &settings::settings(resources, self.version())?)
-    }
-
-    /// Sets the devices alone; on v2 the new program takes the old one's place in one step.
-    pub fn apply_devices(&self, rules: &[LinuxDeviceCgroup]) -> Result<()> {
-        driver::set_devices(self, &Policy::new(rules)?)
     }
 
     /// Controller (empty for cgroup2) and path in its hierarchy, as /proc/PID/cgroup shows them from outside.

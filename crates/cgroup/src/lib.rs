@@ -6,6 +6,7 @@
 //! [`Cgroup::clone_fd`] and [`Cgroup::entry`].
 //!
 //! [`settings`] is the one place that calculates with resources, and pure; [`devices`] boils the device rules down.
+//! For a container that runs there is [`Cgroup::update`].
 //! The drivers only write what these two say.
 
 pub mod devices;
@@ -21,6 +22,7 @@ mod processes;
 mod remove;
 pub mod settings;
 mod sub;
+mod update;
 mod view;
 
 pub use entry::Entry;

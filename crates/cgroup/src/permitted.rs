@@ -92,7 +92,8 @@ impl Cgroup {
     /// # Errors
     /// [`Error::NotPermitted`] names the first limit that cannot be had.
     pub fn apply_permitted(&self, resources: &LinuxResources) -> Result<()> {
-        self.apply_limits(resources).map_err(|error| match error {
+        let settings = driver::settings(self, resources)?;
+        driver::write_all(self, &settings, None).map_err(|error| match error {
             Error::MissingController { controller, file, value } => {
                 Error::NotPermitted { controller, file, value }
             }

@@ -163,6 +163,23 @@ impl Policy {
         }
     }
 
+    /// What v1's `devices.allow` and then `devices.deny` must be told so that this policy stands where `list`
+    /// (`devices.list`) does; `None` if that takes another default, or the list does not show all (it leaves out what is denied).
+    pub(crate) fn v1_changes(&self, list: &str) -> Option<(Vec<String>, Vec<String>)> {
+        let now = list.lines().map(parse_line).collect::<Option<BTreeMap<_, _>>>()?;
+        if self.default_allow {
+            return None;
+        }
+        let more = |new: &BTreeMap<Pattern, Access>, old: &BTreeMap<Pattern, Access>| {
+            let without = |(pattern, access): (&Pattern, &Access)| {
+                let rest = access.without(old.get(pattern).copied().unwrap_or(Access(0)));
+                (rest.0 != 0).then(|| format!("{pattern} {rest}"))
+            };
+            new.iter().filter_map(without).collect()
+        };
+        Some((more(&self.exceptions, &now), more(&now, &self.exceptions)))
+    }
+
     fn add(&mut self, rule: &LinuxDeviceCgroup) -> std::result::Result<(), String> {
         let text = rule.access().as_deref().unwrap_or_default();
         if text.is_empty() {
@@ -222,6 +239,19 @@ impl Policy {
 }
 
 /// A device number of the spec: absent and -1 are every number.
+/// A line of `devices.list`, such as `c 1:3 rwm`; `None` for the one that stands for all, `a *:* rwm`.
+fn parse_line(line: &str) -> Option<(Pattern, Access)> {
+    let [kind, numbers, access] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let kind = match kind {
+        "b" => Kind::Block,
+        "c" => Kind::Char,
+        _ => return None,
+    };
+    let number = |text: &str| if text == "*" { Some(None) } else { text.parse().ok().map(Some) };
+    let (major, minor) = numbers.split_once(':')?;
+    Some((Pattern { major: number(major)?, minor: number(minor)?, kind }, Access::parse(access)?))
+}
+
 fn number(value: Option<i64>) -> std::result::Result<Option<u32>, String> {
     match value {
         None | Some(-1) => Ok(None),
@@ -269,6 +299,21 @@ mod tests {
         assert!(policy(r#"[{"allow":true,"access":"rwm"}]"#).unwrap().allows_all());
         let json = r#"[{"allow":true,"type":"a","access":"rwm"},{"allow":false,"type":"c","major":10,"minor":237,"access":"rw"}]"#;
         assert_eq!(lines(json), "devices.allow a; devices.deny c 10:237 rw");
+    }
+
+    #[test]
+    fn a_list_of_v1_is_changed_by_what_differs() {
+        let json = r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"rw"}]"#;
+        let new = policy(json).unwrap();
+        let (_, _, lines) = Policy::new(&[]).unwrap().v1_lines();
+        let changes = |list: &str| new.v1_changes(list);
+        let strings = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        assert_eq!(changes(&lines.join("\n")), Some((strings(&["c 1:11 rw"]), strings(&[]))));
+        let other = format!("{}\nb 8:* rwm\nc 1:11 wm", lines.join("\n"));
+        assert_eq!(changes(&other), Some((strings(&["c 1:11 r"]), strings(&["c 1:11 m", "b 8:* rwm"]))));
+        assert_eq!(changes("a *:* rwm"), None);
+        let all = policy(r#"[{"allow":true,"access":"rwm"}]"#).unwrap();
+        assert_eq!(all.v1_changes(&lines.join("\n")), None);
     }
 
     #[test]

@@ -20,6 +20,17 @@ const SUBTREE: &str = "cgroup.subtree_control";
 /// Enabling takes a lock that every fork waits for, so only what is missing is written. What cannot be enabled (an
 /// ancestor with processes in it, realtime processes for `cpu`) is missed when a limit asks for it, and named then.
 pub(super) fn enable_controllers(leaf: &Path) -> Result<()> {
+    enable(leaf, |_| true)
+}
+
+/// Whether `controller` has files in `leaf`, where it is handed down if it can be: on a hybrid machine only what is asked
+/// for is.
+pub(super) fn provide(leaf: &Path, controller: &str) -> bool {
+    has_controller(leaf, controller)
+        || (enable(leaf, |name| name == controller).is_ok() && has_controller(leaf, controller))
+}
+
+fn enable(leaf: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
     let mut chain = Vec::new();
     for dir in leaf.ancestors().skip(1) {
         match words("", dir, SUBTREE) {
@@ -32,7 +43,7 @@ pub(super) fn enable_controllers(leaf: &Path) -> Result<()> {
     let Some((top, _)) = chain.last() else { return Ok(()) };
     let available = words("", top, "cgroup.controllers")?;
     for (dir, enabled) in chain.iter().rev() {
-        let missing = available.iter().filter(|name| !enabled.contains(name));
+        let missing = available.iter().filter(|name| is_wanted(name) && !enabled.contains(name));
         let missing: Vec<_> = missing.map(|name| format!("+{name}")).collect();
         if !missing.is_empty() && files::write("", dir, SUBTREE, &missing.join(" ")).is_err() {
             for name in &missing {

@@ -30,6 +30,8 @@ pub enum Version {
 /// One thing to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
+    /// The generation whose file it is.
+    pub version: Version,
     /// The controller that has the file.
     pub controller: Cow<'static, str>,
     /// The files that may carry it, best first; the first that exists is written.
@@ -79,6 +81,18 @@ pub fn settings(resources: &LinuxResources, version: Version) -> Result<Vec<Sett
     Ok(list.settings)
 }
 
+/// The files to write on a hybrid machine: v1's for the controllers that v1 has, cgroup2's for those that only it has.
+pub fn hybrid(resources: &LinuxResources, is_only_in_v2: impl Fn(&str) -> bool) -> Result<Vec<Setting>> {
+    let (missing, mut list): (Vec<_>, Vec<_>) =
+        settings(resources, Version::V1)?.into_iter().partition(|setting| is_only_in_v2(&setting.controller));
+    if !missing.is_empty() {
+        // `unified` has been refused above.
+        let v2 = settings(resources, Version::V2)?;
+        list.extend(v2.into_iter().filter(|setting| is_only_in_v2(&setting.controller)));
+    }
+    Ok(list)
+}
+
 /// The list while it grows.
 struct List {
     version: Version,
@@ -103,7 +117,12 @@ impl List {
     }
 
     fn push(&mut self, controller: impl Into<Cow<'static, str>>, choices: Vec<Write>, optional: bool) {
-        self.settings.push(Setting { controller: controller.into(), choices, optional });
+        self.settings.push(Setting {
+            version: self.version,
+            controller: controller.into(),
+            choices,
+            optional,
+        });
     }
 }
 

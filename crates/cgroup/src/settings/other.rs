@@ -73,7 +73,10 @@ pub(super) fn unified(files: &HashMap<String, String>, list: &mut List) -> Resul
         let Some((controller, _)) = file.split_once('.') else {
             return Err(Error::resource(field(), "must be in the form CONTROLLER.PARAMETER"));
         };
-        list.push(controller.to_owned(), vec![write(file.clone(), value)], false);
+        // The kernel takes one line at a time, also where it shows many (io.max).
+        for line in value.strip_suffix('\n').unwrap_or(value).split('\n') {
+            list.push(controller.to_owned(), vec![write(file.clone(), line)], false);
+        }
     }
     Ok(())
 }

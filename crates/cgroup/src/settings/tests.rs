@@ -19,9 +19,11 @@ type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
 const TABLE: &[Row] = &[
     ("{}", &[], &[]),
     // cpu
-    (r#"{"cpu":{"shares":1024}}"#, &["cpu.shares=1024"], &["cpu.weight=39"]),
+    (r#"{"cpu":{"shares":1024}}"#, &["cpu.shares=1024"], &["cpu.weight=100"]),
     (r#"{"cpu":{"shares":2}}"#, &["cpu.shares=2"], &["cpu.weight=1"]),
     (r#"{"cpu":{"shares":262144}}"#, &["cpu.shares=262144"], &["cpu.weight=10000"]),
+    (r#"{"cpu":{"shares":2000}}"#, &["cpu.shares=2000"], &["cpu.weight=170"]),
+    (r#"{"cpu":{"shares":3}}"#, &["cpu.shares=3"], &["cpu.weight=2"]),
     (r#"{"cpu":{"shares":0}}"#, &[], &[]),
     (r#"{"cpu":{"quota":50000}}"#, &["cpu.cfs_quota_us=50000"], &["cpu.max=50000 100000"]),
     (r#"{"cpu":{"quota":-1}}"#, &["cpu.cfs_quota_us=-1"], &["cpu.max=max 100000"]),
@@ -37,7 +39,7 @@ const TABLE: &[Row] = &[
     (
         r#"{"cpu":{"idle":0,"shares":100}}"#,
         &["cpu.idle=0", "cpu.shares=100"],
-        &["cpu.idle=0", "cpu.weight=4"],
+        &["cpu.idle=0", "cpu.weight=17"],
     ),
     (
         r#"{"cpu":{"realtimeRuntime":95000,"realtimePeriod":100000}}"#,
@@ -150,6 +152,43 @@ fn unified_is_verbatim_sorted_and_last() {
 }
 
 #[test]
+fn what_lies_beyond_the_ends_of_the_weights_is_taken_for_them() {
+    for (shares, weight) in [(1, 1), (262_145, 10_000), (u64::MAX, 10_000)] {
+        let json = format!(r#"{{"cpu":{{"shares":{shares}}}}}"#);
+        assert_eq!(list(&json, Version::V2).unwrap(), [format!("cpu.weight={weight}")]);
+    }
+}
+
+#[test]
+fn a_unified_value_of_several_lines_is_several_writes() {
+    let json = r#"{"unified":{"io.max":"8:0 rbps=1\n8:16 wbps=2\n","memory.high":""}}"#;
+    assert_eq!(list(json, Version::V2).unwrap(), ["io.max=8:0 rbps=1", "io.max=8:16 wbps=2", "memory.high="]);
+}
+
+#[test]
+fn on_a_hybrid_machine_cgroup2_has_what_v1_lacks() {
+    let json = r#"{"pids":{"limit":7},"hugepageLimits":[{"pageSize":"2MB","limit":4194304}],"blockIO":{"weight":500}}"#;
+    let resources: LinuxResources = serde_json::from_str(json).unwrap();
+    let files = |is_only_in_v2: fn(&str) -> bool| -> Vec<String> {
+        let settings = hybrid(&resources, is_only_in_v2).unwrap();
+        settings.iter().map(|s| format!("{:?} {}", s.version, s.choices[0].file)).collect()
+    };
+    assert_eq!(
+        files(|_| false),
+        [
+            "V1 pids.max",
+            "V1 blkio.weight",
+            "V1 hugetlb.2MB.limit_in_bytes",
+            "V1 hugetlb.2MB.rsvd.limit_in_bytes"
+        ]
+    );
+    assert_eq!(
+        files(|name| matches!(name, "hugetlb" | "io" | "blkio")),
+        ["V1 pids.max", "V2 io.bfq.weight", "V2 hugetlb.2MB.max", "V2 hugetlb.2MB.rsvd.max"]
+    );
+}
+
+#[test]
 fn nonsense_is_refused_with_the_field() {
     for (json, version, expected) in [
         (
@@ -159,7 +198,7 @@ fn nonsense_is_refused_with_the_field() {
         ),
         (
             r#"{"cpu":{"shares":262145}}"#,
-            Version::V2,
+            Version::V1,
             "linux.resources.cpu.shares: the maximum allowed cpu-shares is 262144",
         ),
         (
