@@ -57,6 +57,7 @@ pub(crate) enum Command {
     Checkpoint(commands::checkpoint::Arguments),
     Create(commands::create::Arguments),
     Delete(commands::delete::Arguments),
+    Events(commands::events::Arguments),
     Exec(commands::exec::Arguments),
     Features(commands::features::Arguments),
     Kill(commands::kill::Arguments),
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Spec(commands::spec::Arguments),
     Start(commands::start::Arguments),
     State(commands::state::Arguments),
+    Update(commands::update::Arguments),
 }
 
 /// The options before the command, and no command.
@@ -87,6 +89,7 @@ pub(crate) fn definition(name: &str) -> Option<clap::Command> {
         "checkpoint" => commands::checkpoint::Arguments::augment_args,
         "create" => commands::create::Arguments::augment_args,
         "delete" => commands::delete::Arguments::augment_args,
+        "events" => commands::events::Arguments::augment_args,
         "exec" => commands::exec::Arguments::augment_args,
         "features" => commands::features::Arguments::augment_args,
         "kill" => commands::kill::Arguments::augment_args,
@@ -101,6 +104,7 @@ pub(crate) fn definition(name: &str) -> Option<clap::Command> {
         "spec" => commands::spec::Arguments::augment_args,
         "start" => commands::start::Arguments::augment_args,
         "state" => commands::state::Arguments::augment_args,
+        "update" => commands::update::Arguments::augment_args,
         _ => return None,
     };
     Some(augment(clap::Command::new(name.to_owned())).args_override_self(true))

@@ -10,10 +10,16 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 
 /// Prints a result as it is.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    has_reader(text).map(drop)
+}
+
+/// Prints a result as it is; tells whether somebody is there to read more.
+pub(crate) fn has_reader(text: &str) -> anyhow::Result<bool> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("write to stdout"),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e).context("write to stdout"),
     }
 }
 

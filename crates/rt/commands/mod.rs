@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod criu_options;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod kill;
@@ -19,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod update;
 mod version;
 
 use crate::cli::{Cli, Command};
@@ -54,6 +56,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Checkpoint(arguments) => checkpoint::run(&context, &arguments),
         Command::Create(arguments) => create::run(&context, arguments),
         Command::Delete(arguments) => delete::run(&context, &arguments),
+        Command::Events(arguments) => events::run(&context, &arguments),
         Command::Exec(arguments) => exec::run(&context, arguments),
         Command::Kill(arguments) => kill::run(&context, &arguments),
         Command::LazyPages(arguments) => lazy_pages::run(&context, &arguments),
@@ -67,6 +70,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Features(_) | Command::Spec(_) => unreachable!("they returned above"),
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::State(arguments) => state::run(&context, &arguments),
+        Command::Update(arguments) => update::run(&context, &arguments),
     }
 }
 

@@ -231,6 +231,7 @@ impl Unfinished {
             pending: Some(Pending::Creation),
             stdio: stdio_links("self"),
             net_devices: None,
+            resources: None,
         };
         let entry = store.create(id, &record, &bundle.config.bytes)?;
         log::debug!("{id}: written down in {}", entry.path.display());

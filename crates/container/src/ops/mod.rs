@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod foreground;
 mod freeze;
@@ -9,14 +10,17 @@ mod inspect;
 mod kill;
 pub(crate) mod members;
 mod start;
+mod update;
 
 pub use create::{Create, Rootless, Run, create, run};
 pub use delete::delete;
+pub use events::{Event, Events};
 pub use exec::{Exec, ExecUser, exec};
 pub use freeze::{pause, resume};
 pub use inspect::{list, processes, state};
 pub use kill::kill;
 pub use start::start;
+pub use update::{Update, update};
 
 pub(crate) use create::{Unfinished, stdio_links, terminal, write_pid_file};
 pub(crate) use delete::{destroy, destroy_processes, destroy_unless_gone};

@@ -39,6 +39,9 @@ pub(crate) struct Record {
     /// The host's network devices that it was lent; written before they are moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net_devices: Option<crate::devices::Loan>,
+    /// Its limits, once they are no longer those of its config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<spec::oci::LinuxResources>,
 }
 
 /// The init process of a container.
@@ -93,6 +96,7 @@ impl Record {
             pending: Some(Pending::Creation),
             stdio: Default::default(),
             net_devices: None,
+            resources: None,
         }
     }
 }
