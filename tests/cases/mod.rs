@@ -8,6 +8,7 @@ mod checkpoint;
 mod counter;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod faults;
 mod features;
@@ -25,6 +26,7 @@ mod pages;
 mod pause;
 mod process;
 mod ps;
+mod resources;
 mod restore;
 mod rootless;
 mod roots;
@@ -39,10 +41,11 @@ mod stdio;
 mod store;
 mod tcp;
 mod tmpfs;
+mod update;
 mod userns;
 mod wrong_values;
 
-use testkit::{Container, Fallible, Output, Suite, Test, Value, json};
+use testkit::{Container, Fallible, Output, Suite, Test, Value, also_on_v2, json};
 
 /// Adds every module's cases.
 pub(crate) fn all(suite: Suite) -> Suite {
@@ -51,17 +54,18 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("images", images::cases())
         .module("checkpoint", checkpoint::cases())
         .module("create", create::cases())
-        .module("delete", delete::cases())
-        .module("exec", exec::cases())
+        .module("delete", also_on_v2(delete::cases()))
+        .module("events", events::cases())
+        .module("exec", also_on_v2(exec::cases()))
         .module("faults", faults::cases())
         .module("features", features::cases())
-        .module("kill", kill::cases())
+        .module("kill", also_on_v2(kill::cases()))
         .module("killed", killed::cases())
         .module("list", list::cases())
         .module("pages", pages::cases())
-        .module("pause", pause::cases())
+        .module("pause", also_on_v2(pause::cases()))
         .module("process", process::cases())
-        .module("ps", ps::cases())
+        .module("ps", also_on_v2(ps::cases()))
         .module("restore", restore::cases())
         .module("run", run::cases())
         .module("scheduling", scheduling::cases())
@@ -76,11 +80,13 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("cgroups", cgroups::cases())
         .module("handover", handover::cases())
         .module("hooks", hooks::cases())
-        .module("namespaces", namespaces::cases())
+        .module("namespaces", also_on_v2(namespaces::cases()))
         .module("network", network::cases())
         .module("stdio", stdio::cases())
         .module("tcp", tcp::cases())
+        .module("resources", resources::cases())
         .module("tmpfs", tmpfs::cases())
+        .module("update", update::cases())
         .module("wrong_values", wrong_values::cases())
         .module("idmap", idmap::cases())
         .module("netdevices", netdevices::cases())

@@ -1,6 +1,7 @@
 //! A container of a case.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::{Bundle, Cmd, Fallible, Output, Test, Value, wait_until};
 
@@ -108,6 +109,37 @@ impl Container<'_> {
     /// When the runtime fails or prints no JSON array of numbers.
     pub fn pids(&self) -> Fallible<Vec<u64>> {
         Ok(serde_json::from_str(&self.cmd("ps", &["--format", "json"]).succeeds()?.stdout)?)
+    }
+
+    /// The directory of its cgroup in the hierarchy of `controller`, or else in cgroup2's, as this process sees it.
+    ///
+    /// # Errors
+    /// When it has no init, or no such cgroup.
+    pub fn cgroup(&self, controller: &str) -> Fallible<PathBuf> {
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", self.pid()?))?;
+        let lines = || own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let v1 = lines().find(|(names, _)| names.split(',').any(|name| name == controller));
+        let (directory, path) = match v1.filter(|_| !self.test.is_on_v2()) {
+            Some((names, path)) => (format!("/sys/fs/cgroup/{}", names.trim_start_matches("name=")), path),
+            None => {
+                let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+                let mount =
+                    unified.iter().find(|d| fs::exists(format!("{d}/cgroup.controllers")).unwrap_or(false));
+                let path = lines().find(|(names, _)| names.is_empty()).ok_or("not in cgroup2")?.1;
+                ((*mount.ok_or("no cgroup2")?).to_owned(), path)
+            }
+        };
+        Ok(PathBuf::from(format!("{directory}{path}")))
+    }
+
+    /// What stands in a file of its cgroup, without the last line's end.
+    ///
+    /// # Errors
+    /// As [`Container::cgroup`], and when the file cannot be read.
+    pub fn cgroup_file(&self, controller: &str, file: &str) -> Fallible<String> {
+        let path = self.cgroup(controller)?.join(file);
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(text.trim_end().to_owned())
     }
 
     /// Kills it and deletes it.

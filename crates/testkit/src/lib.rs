@@ -28,7 +28,7 @@ pub use network::NetworkNamespace;
 pub use profile::Profile;
 pub use runtime::{Kind, Runtime};
 pub use serde_json::{Value, json};
-pub use suite::{Body, Case, Suite, Summary, both, comparing, rt_only};
+pub use suite::{Body, Case, Suite, Summary, also_on_v2, both, comparing, rt_only};
 pub use swap::Swapping;
 pub use terminal::{Console, ConsoleSocket, pipe, pseudo_terminal};
 pub use test::Test;

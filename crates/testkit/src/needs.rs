@@ -188,6 +188,18 @@ pub fn cgroup_v2() -> Result<(), String> {
     met(Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), "cgroup v2 at /sys/fs/cgroup")
 }
 
+/// The controllers of memory, pids and cpu, in either generation.
+///
+/// # Errors
+/// See [`root`].
+pub fn controllers() -> Result<(), String> {
+    let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let lacks = ["memory", "pids", "cpu"].into_iter().find(|name| {
+        !v2.split_whitespace().any(|found| found == *name) && !Path::new("/sys/fs/cgroup").join(name).exists()
+    });
+    met(lacks.is_none(), &format!("the cgroup controller {}", lacks.unwrap_or_default()))
+}
+
 fn met(yes: bool, what: &str) -> Result<(), String> {
     if yes { Ok(()) } else { Err(format!("needs {what}")) }
 }

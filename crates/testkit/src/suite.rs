@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
 use crate::needs::{self, Need};
-use crate::test::RunDirectory;
+use crate::test::{RunDirectory, View};
 use crate::{Fallible, Outcome, Runtime, Test};
 
 /// A case's function.
@@ -20,6 +20,7 @@ pub struct Case {
     body: Box<dyn Fn(&Test) -> Outcome + Send + Sync>,
     runs: Runs,
     needs: Vec<Need>,
+    also_on_v2: bool,
 }
 
 impl fmt::Debug for Case {
@@ -57,9 +58,16 @@ pub fn comparing(name: &'static str, body: impl Fn(&Test) -> Outcome + Send + Sy
     Case::new(name, Runs::Comparing, body).needs(needs::runc)
 }
 
+/// The same cases, and each once more on `rt` where the machine's cgroups are not cgroup2 alone: in a view in which they are, as
+/// `module::case/rt-v2`. They must not need controllers, which stay where the machine has them.
+#[must_use]
+pub fn also_on_v2(cases: Vec<Case>) -> Vec<Case> {
+    cases.into_iter().map(|case| Case { also_on_v2: true, ..case }).collect()
+}
+
 impl Case {
     fn new(name: &'static str, runs: Runs, body: impl Fn(&Test) -> Outcome + Send + Sync + 'static) -> Self {
-        Self { name, body: Box::new(body), runs, needs: vec![needs::root, needs::busybox] }
+        Self { name, body: Box::new(body), runs, needs: vec![needs::root, needs::busybox], also_on_v2: false }
     }
 
     /// Adds something without which the case is skipped.
@@ -117,11 +125,16 @@ impl Suite {
         for (module, case) in self.cases {
             let case = Arc::new(case);
             match case.runs {
-                Runs::OnBoth => trials.push(trial(module, &case, Runtime::runc(), &run, &skipped)),
+                Runs::OnBoth => {
+                    trials.push(trial(module, &case, Runtime::runc(), View::Machine, &run, &skipped));
+                }
                 Runs::OnRt(reason) => *rt_only.entry(reason).or_insert(0) += 1,
                 Runs::Comparing => {}
             }
-            trials.push(trial(module, &case, self.rt.clone(), &run, &skipped));
+            trials.push(trial(module, &case, self.rt.clone(), View::Machine, &run, &skipped));
+            if case.also_on_v2 && needs::cgroup_v2().is_err() {
+                trials.push(trial(module, &case, self.rt.clone(), View::V2, &run, &skipped));
+            }
         }
         let conclusion = libtest_mimic::run(arguments, trials);
         let skipped = std::mem::take(&mut *skipped.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -133,29 +146,31 @@ fn trial(
     module: &str,
     case: &Arc<Case>,
     runtime: Runtime,
+    view: View,
     run: &Arc<Option<RunDirectory>>,
     skipped: &Arc<Mutex<Vec<String>>>,
 ) -> Trial {
     let name = match case.runs {
         Runs::Comparing => format!("{module}::{}", case.name),
-        _ => format!("{module}::{}/{}", case.name, runtime.name()),
+        _ => format!("{module}::{}/{}{}", case.name, runtime.name(), view.suffix()),
     };
     let (case, run, skipped) = (Arc::clone(case), Arc::clone(run), Arc::clone(skipped));
     Trial::ignorable_test(name, move || {
-        if let Some(reason) = unmet(&case, &runtime) {
+        if let Some(reason) = unmet(&case, &runtime, view) {
             skipped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(reason.clone());
             return Ok(Completion::ignored_with(reason));
         }
-        let test = Test::new(run.as_ref().as_ref().ok_or("no directory for the run")?, runtime)?;
+        let test = Test::new(run.as_ref().as_ref().ok_or("no directory for the run")?, runtime, view)?;
         (case.body)(&test)?;
         test.finish()?;
         Ok(Completion::Completed)
     })
 }
 
-fn unmet(case: &Case, runtime: &Runtime) -> Option<String> {
+fn unmet(case: &Case, runtime: &Runtime, view: View) -> Option<String> {
     let runc: &[Need] = if runtime.name() == "runc" { &[needs::runc] } else { &[] };
-    case.needs.iter().chain(runc).find_map(|need| need().err())
+    let hybrid: &[Need] = if view == View::V2 { &[needs::hybrid] } else { &[] };
+    case.needs.iter().chain(runc).chain(hybrid).find_map(|need| need().err())
 }
 
 /// How a run went.

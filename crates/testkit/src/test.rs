@@ -66,10 +66,34 @@ fn sweep(base: &Path) {
     }
 }
 
+/// What the runtime sees at /sys/fs/cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// What the machine has.
+    Machine,
+    /// cgroup2 alone, in a mount namespace of each command's own. The hierarchy is the machine's; no controller is in it that the
+    /// machine uses elsewhere.
+    V2,
+}
+
+impl View {
+    /// What the names of trials end with.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::Machine => "",
+            Self::V2 => "-v2",
+        }
+    }
+}
+
+/// Shows cgroup2 alone.
+const ONLY_V2: &str = "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup";
+
 /// What a case gets.
 #[derive(Debug)]
 pub struct Test {
     runtime: Runtime,
+    view: View,
     tag: String,
     directory: PathBuf,
     busybox: PathBuf,
@@ -78,7 +102,7 @@ pub struct Test {
 }
 
 impl Test {
-    pub(crate) fn new(run: &RunDirectory, runtime: Runtime) -> Fallible<Self> {
+    pub(crate) fn new(run: &RunDirectory, runtime: Runtime, view: View) -> Fallible<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // The letter at the end keeps number 1 from being a part of number 10.
@@ -88,7 +112,7 @@ impl Test {
             fs::create_dir_all(directory.join(name))?;
         }
         let (busybox, names) = (run.busybox.clone(), AtomicUsize::new(0));
-        Ok(Self { runtime, tag, directory, busybox, names, ids: Mutex::default() })
+        Ok(Self { runtime, view, tag, directory, busybox, names, ids: Mutex::default() })
     }
 
     /// Whether the runtime is `rt`.
@@ -101,6 +125,12 @@ impl Test {
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// Whether the runtime sees cgroup2 alone.
+    #[must_use]
+    pub fn is_on_v2(&self) -> bool {
+        self.view == View::V2 || crate::needs::cgroup_v2().is_ok()
     }
 
     /// The same surroundings with another runtime, for cases that compare two.
@@ -116,8 +146,8 @@ impl Test {
         }
         let tag = format!("{}-{}", self.tag, runtime.name());
         let names = AtomicUsize::new(0);
-        let other =
-            Self { runtime, tag, directory, busybox: self.busybox.clone(), names, ids: Mutex::default() };
+        let (view, busybox) = (self.view, self.busybox.clone());
+        let other = Self { runtime, view, tag, directory, busybox, names, ids: Mutex::default() };
         used(&other)
     }
 
@@ -159,8 +189,12 @@ impl Test {
             .env("PATH", path_with_criu())
             .env("TMPDIR", self.path("tmp"))
             .env(TAG_VARIABLE, &self.tag)
-            .current_dir(&self.directory)
-            .args(args);
+            .current_dir(&self.directory);
+        let command = match self.view {
+            View::Machine => command,
+            View::V2 => command.in_private_mounts(ONLY_V2),
+        };
+        let command = command.args(args);
         let command = match criu() {
             Some(criu) => command.env("RT_CRIU", criu),
             None => command,
