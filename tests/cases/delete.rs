@@ -1,11 +1,13 @@
 //! `delete`.
 
-use testkit::{Case, Outcome, Test, both};
+use std::time::{Duration, Instant};
+
+use testkit::{BundleBuilder, Case, Outcome, Test, also_on_v2, both, json, needs, rt_only, wait_until};
 
 use super::{SLEEPER, one_line};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [
+    let mut cases = also_on_v2(vec![
         both("stopped", stopped),
         both("running_is_refused", running_is_refused),
         both("force_running", force_running),
@@ -14,8 +16,16 @@ pub(crate) fn cases() -> Vec<Case> {
         both("frees_the_id", frees_the_id),
         both("kills_what_survived_init", kills_what_survived_init),
         both("several_processes", several_processes),
-    ]
-    .into()
+        both("nested_cgroups", nested_cgroups),
+        rt_only("what_froze_itself", "runc 1.1 leaves it behind on v1", what_froze_itself),
+    ]);
+    let bombs: [(&'static str, testkit::Body); 3] = [
+        ("a_bomb_of_forks", |test| bomb(test, true, &["delete", "--force"])),
+        ("a_bomb_among_the_hosts_processes", |test| bomb(test, false, &["delete", "--force"])),
+        ("a_bomb_is_killed", |test| bomb(test, false, &["kill", "--all"])),
+    ];
+    cases.extend(bombs.into_iter().map(|(name, body)| both(name, body).needs(needs::controllers)));
+    cases
 }
 
 fn stopped(test: &Test) -> Outcome {
@@ -63,11 +73,7 @@ fn frees_the_id(test: &Test) -> Outcome {
 
 fn kills_what_survived_init(test: &Test) -> Outcome {
     // Without a pid namespace of its own nothing dies with init.
-    let bundle = test.bundle()?.edit(|config| {
-        if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
-            namespaces.retain(|namespace| namespace["type"] != "pid");
-        }
-    });
+    let bundle = among_the_hosts_processes(test.bundle()?);
     let container = test.container(&bundle.script("setsid sleep 1000 & exit 0").build()?);
     container.run(&[])?;
     container.wait_for_status("stopped")?;
@@ -78,5 +84,93 @@ fn kills_what_survived_init(test: &Test) -> Outcome {
 fn several_processes(test: &Test) -> Outcome {
     let container = test.run_script("for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; wait")?;
     container.delete()?;
+    test.leaves_nothing()
+}
+
+/// Without a pid namespace of its own.
+fn among_the_hosts_processes(bundle: BundleBuilder) -> BundleBuilder {
+    bundle.edit(|config| {
+        if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        }
+    })
+}
+
+/// With cgroups that the container may write to.
+fn with_cgroups(bundle: BundleBuilder) -> BundleBuilder {
+    bundle.edit(|config| {
+        for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+            if mount["type"] == "cgroup" {
+                mount["options"] = json!(["nosuid", "noexec", "nodev", "relatime", "rw"]);
+            }
+        }
+    })
+}
+
+/// All hierarchies that the container sees, with a process two levels below in those that take one, and on cgroup2 another in a
+/// threaded cgroup.
+const NEST: &str = "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -e $d/cgroup.procs ] && mkdir -p $d/a/b || continue; \
+    sh -c \"echo \\$\\$ >$d/a/b/cgroup.procs && touch /made; exec sleep 1000\" & \
+    [ -e $d/cgroup.type ] || continue; mkdir -p $d/c/t; echo threaded >$d/c/t/cgroup.type; \
+    sh -c \"echo \\$\\$ >$d/c/cgroup.procs; echo \\$\\$ >$d/c/t/cgroup.threads && touch /threaded; exec sleep 1000\" & \
+    done 2>/dev/null; sleep 1; touch /ready; wait";
+
+fn nested_cgroups(test: &Test) -> Outcome {
+    for pids in [true, false] {
+        let mut bundle = with_cgroups(test.bundle()?);
+        if !pids {
+            bundle = among_the_hosts_processes(bundle);
+        }
+        let container = test.container(&bundle.script(NEST).build()?);
+        container.run(&[])?;
+        let is_there = |name: &str| std::fs::exists(container.bundle.path(name)).is_ok_and(|yes| yes);
+        wait_until("cgroups of its own", || is_there("/ready"))?;
+        assert!(is_there("/made"), "no process could enter a nested cgroup");
+        assert!(is_there("/threaded") || !test.is_on_v2(), "no process could enter a threaded cgroup");
+        assert!(container.pids()?.len() >= 3, "{:?}", container.pids()?);
+        container.cmd("pause", &[]).succeeds()?;
+        container.cmd("resume", &[]).succeeds()?;
+        container.delete()?;
+        test.leaves_nothing()?;
+    }
+    Ok(())
+}
+
+fn what_froze_itself(test: &Test) -> Outcome {
+    // A cgroup below, frozen from inside: what is in it can neither run nor, on v1, die before it is thawed.
+    let script = "for d in /sys/fs/cgroup /sys/fs/cgroup/freezer; do [ -e $d/cgroup.procs ] || continue; mkdir -p $d/f; \
+        sleep 1000 & echo $! >$d/f/cgroup.procs; echo 1 >$d/f/cgroup.freeze; echo FROZEN >$d/f/freezer.state; done 2>/dev/null; \
+        touch /ready; sleep 1000; true";
+    let bundle = with_cgroups(among_the_hosts_processes(test.bundle()?)).script(script);
+    let container = test.container(&bundle.build()?);
+    container.run(&[])?;
+    wait_until("a frozen process", || std::fs::exists(container.bundle.path("/ready")).is_ok_and(|yes| yes))?;
+    container.delete()?;
+    test.leaves_nothing()
+}
+
+/// A fork bomb in a cgroup that holds a few dozen is ended by `command`, and gone within a second or so.
+fn bomb(test: &Test, has_pid_namespace: bool, command: &[&str]) -> Outcome {
+    let mut bundle = test.bundle()?.set("/linux/resources/pids/limit", json!(60));
+    if !has_pid_namespace {
+        bundle = among_the_hosts_processes(bundle);
+    }
+    // A shell that cannot fork ends, and with the limit reached all do; awk lights the fuse again.
+    let script = "exec awk 'BEGIN { b = \"b() { while :; do b & usleep 20000; done; }; b & b & exit\"; while (1) system(b) }' 2>/dev/null";
+    let container = test.container(&bundle.script(script).build()?);
+    container.run(&[])?;
+    let members = container.cgroup("freezer")?.join("cgroup.procs");
+    let crowd = || std::fs::read_to_string(&members).is_ok_and(|pids| pids.lines().count() > 15);
+    wait_until("a crowd", crowd)?;
+    let begun = Instant::now();
+    let ended = test.cmd(command).arg(&container.id);
+    let ended = if command[0] == "kill" { ended.arg("KILL") } else { ended };
+    ended.succeeds()?;
+    if command[0] == "kill" {
+        container.wait_for_status("stopped")?;
+        wait_until("the end of all", || std::fs::read_to_string(&members).is_ok_and(|pids| pids.is_empty()))?;
+        container.cmd("delete", &[]).succeeds()?;
+    }
+    assert!(begun.elapsed() < testkit::patience().max(Duration::from_secs(5)), "{:?}", begun.elapsed());
     test.leaves_nothing()
 }

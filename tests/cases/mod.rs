@@ -54,7 +54,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("images", images::cases())
         .module("checkpoint", checkpoint::cases())
         .module("create", create::cases())
-        .module("delete", also_on_v2(delete::cases()))
+        .module("delete", delete::cases())
         .module("events", events::cases())
         .module("exec", also_on_v2(exec::cases()))
         .module("faults", faults::cases())

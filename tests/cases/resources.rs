@@ -22,119 +22,121 @@ pub(crate) fn cases() -> Vec<Case> {
 
 const MIB: i64 = 1 << 20;
 
-/// The settings of one controller, each for another container; they may have nothing in common but their field.
-fn columns(test: &Test) -> Vec<(&'static str, Vec<Value>)> {
-    let hugepage = |limit: i64| json!([{"pageSize": "2MB", "limit": limit}]);
-    let device = |kind: &str, minor: i64, access: &str| json!({"allow": true, "type": kind, "major": 10, "minor": minor, "access": access});
-    let mut columns = vec![
-        (
-            "cpu",
-            vec![
-                json!({"shares": 2}),
-                json!({"shares": 512}),
-                json!({"shares": 262_144}),
-                json!({"shares": 0, "quota": 0, "period": 0}),
-                json!({"quota": 50_000}),
-                json!({"quota": -1}),
-                json!({"period": 20_000}),
-                json!({"quota": 5000, "period": 20_000}),
-                json!({"quota": 5000, "period": 20_000, "shares": 2048}),
-                json!({"cpus": "0"}),
-                json!({"mems": "0"}),
-                json!({"cpus": "0", "mems": "0", "shares": 100}),
-                json!({"cpus": "", "mems": ""}),
-                json!({"quota": 1000, "period": 1000}),
-                json!({"quota": 200_000, "period": 1_000_000}),
-            ],
-        ),
-        (
-            "memory",
-            vec![
-                json!({"limit": 64 * MIB}),
-                json!({"limit": 64 * MIB, "swap": 64 * MIB}),
-                json!({"limit": 64 * MIB, "swap": 128 * MIB}),
-                json!({"limit": 64 * MIB, "swap": -1}),
-                json!({"limit": -1}),
-                json!({"limit": -1, "swap": -1}),
-                json!({"limit": 0, "swap": 0, "reservation": 0}),
-                json!({"reservation": 32 * MIB}),
-                json!({"reservation": -1}),
-                json!({"limit": 64 * MIB, "reservation": 32 * MIB}),
-                json!({"limit": 64 * MIB + 1}),
-                json!({"limit": 64 * MIB, "swappiness": 0}),
-                json!({"swappiness": 100}),
-                json!({"limit": 64 * MIB, "disableOOMKiller": true}),
-                json!({"limit": 64 * MIB, "disableOOMKiller": false, "useHierarchy": true}),
-                json!({"limit": 64 * MIB, "kernel": 16 * MIB, "kernelTCP": 8 * MIB}),
-                json!({"limit": 64 * MIB, "checkBeforeUpdate": true}),
-            ],
-        ),
-        (
-            "pids",
-            vec![
-                json!({"limit": 50}),
-                json!({"limit": 20}),
-                json!({"limit": 4_000_000}),
-                json!({"limit": -1}),
-                json!({"limit": 0}),
-            ],
-        ),
-        (
-            "devices",
-            vec![
-                json!([]),
-                json!([{"allow": false, "access": "rwm"}]),
-                json!([{"allow": false, "access": "rwm"}, device("c", 229, "rwm")]),
-                json!([{"allow": false, "access": "rwm"}, device("c", 229, "r"), device("c", 229, "w")]),
-                json!([{"allow": false, "access": "rwm"}, device("b", 229, "rw"), {"allow": true, "type": "b", "major": 8, "access": "r"}]),
-                json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "access": "rw"}]),
-                json!([{"allow": true, "access": "rwm"}]),
-                json!([{"allow": true, "type": "a", "access": "rwm"}]),
-                json!([{"allow": false, "access": "rwm"}, device("c", 229, "rwm"), {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "w"}]),
-            ],
-        ),
+/// A field of `linux.resources`, and values for it, each for another container.
+type Column = (&'static str, Vec<Value>);
+
+fn columns(test: &Test) -> Vec<Column> {
+    let mut columns = vec![cpu(), memory(), pids(), devices()];
+    columns.extend(if test.is_on_v2() { on_v2() } else { on_v1() });
+    columns
+}
+
+fn cpu() -> Column {
+    let values = vec![
+        json!({"shares": 2}),
+        json!({"shares": 512}),
+        json!({"shares": 262_144}),
+        json!({"shares": 0, "quota": 0, "period": 0}),
+        json!({"quota": 50_000}),
+        json!({"quota": -1}),
+        json!({"period": 20_000}),
+        json!({"quota": 5000, "period": 20_000}),
+        json!({"quota": 5000, "period": 20_000, "shares": 2048}),
+        json!({"cpus": "0"}),
+        json!({"mems": "0"}),
+        json!({"cpus": "0", "mems": "0", "shares": 100}),
+        json!({"cpus": "", "mems": ""}),
+        json!({"quota": 1000, "period": 1000}),
+        json!({"quota": 200_000, "period": 1_000_000}),
     ];
-    if !test.is_on_v2() {
-        columns.push(("blockIO", vec![json!({}), json!({"weight": 0})]));
-        if let Some((major, minor)) = a_disk() {
-            let rate = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
-            columns.push((
-                "blockIO",
-                vec![
-                    json!({"throttleReadBpsDevice": rate(1 << 20)}),
-                    json!({"throttleWriteBpsDevice": rate(1 << 21)}),
-                    json!({"throttleReadIOPSDevice": rate(1000)}),
-                    json!({"throttleWriteIOPSDevice": rate(2000)}),
-                    json!({"throttleReadBpsDevice": rate(0), "throttleWriteIOPSDevice": rate(5)}),
-                    json!({"throttleReadBpsDevice": rate(7), "throttleWriteBpsDevice": rate(8),
-                       "throttleReadIOPSDevice": rate(9), "throttleWriteIOPSDevice": rate(10)}),
-                ],
-            ));
-        }
-        return columns;
-    }
+    ("cpu", values)
+}
+
+fn memory() -> Column {
+    let values = vec![
+        json!({"limit": 64 * MIB}),
+        json!({"limit": 64 * MIB, "swap": 64 * MIB}),
+        json!({"limit": 64 * MIB, "swap": 128 * MIB}),
+        json!({"limit": 64 * MIB, "swap": -1}),
+        json!({"limit": -1}),
+        json!({"limit": -1, "swap": -1}),
+        json!({"limit": 0, "swap": 0, "reservation": 0}),
+        json!({"reservation": 32 * MIB}),
+        json!({"reservation": -1}),
+        json!({"limit": 64 * MIB, "reservation": 32 * MIB}),
+        json!({"limit": 64 * MIB + 1}),
+        json!({"limit": 64 * MIB, "swappiness": 0}),
+        json!({"swappiness": 100}),
+        json!({"limit": 64 * MIB, "disableOOMKiller": true}),
+        json!({"limit": 64 * MIB, "disableOOMKiller": false, "useHierarchy": true}),
+        json!({"limit": 64 * MIB, "kernel": 16 * MIB, "kernelTCP": 8 * MIB}),
+        json!({"limit": 64 * MIB, "checkBeforeUpdate": true}),
+    ];
+    ("memory", values)
+}
+
+fn pids() -> Column {
+    ("pids", [50, 20, 4_000_000, -1, 0].map(|limit| json!({"limit": limit})).into())
+}
+
+fn devices() -> Column {
+    let nothing = || json!({"allow": false, "access": "rwm"});
+    let rule = |allow: bool, kind: &str, minor: i64, access: &str| json!({"allow": allow, "type": kind, "major": 10, "minor": minor, "access": access});
+    let fuse = |access: &str| rule(true, "c", 229, access);
+    let disks = json!({"allow": true, "type": "b", "major": 8, "access": "r"});
+    let values = vec![
+        json!([]),
+        json!([nothing()]),
+        json!([nothing(), fuse("rwm")]),
+        json!([nothing(), fuse("r"), fuse("w")]),
+        json!([nothing(), rule(true, "b", 229, "rw"), disks]),
+        json!([nothing(), {"allow": true, "type": "c", "access": "rw"}]),
+        json!([{"allow": true, "access": "rwm"}]),
+        json!([{"allow": true, "type": "a", "access": "rwm"}]),
+        json!([nothing(), fuse("rwm"), rule(false, "c", 229, "w")]),
+    ];
+    ("devices", values)
+}
+
+/// Weights of disks are not here: no kernel with v1 has their files any more, but with a scheduler that is a module.
+fn on_v1() -> Vec<Column> {
+    let Some((major, minor)) = a_disk() else { return Vec::new() };
+    let rate = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
+    let values = vec![
+        json!({"throttleReadBpsDevice": rate(1 << 20)}),
+        json!({"throttleWriteBpsDevice": rate(1 << 21)}),
+        json!({"throttleReadIOPSDevice": rate(1000)}),
+        json!({"throttleWriteIOPSDevice": rate(2000)}),
+        json!({"throttleReadBpsDevice": rate(0), "throttleWriteIOPSDevice": rate(5)}),
+        json!({"throttleReadBpsDevice": rate(7), "throttleWriteBpsDevice": rate(8),
+               "throttleReadIOPSDevice": rate(9), "throttleWriteIOPSDevice": rate(10)}),
+        json!({"weight": 0}),
+    ];
+    vec![("blockIO", values)]
+}
+
+fn on_v2() -> Vec<Column> {
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let has = |name: &str| controllers.split_whitespace().any(|found| found == name);
+    let mut columns = Vec::new();
     if has("io") {
-        columns
-            .push(("blockIO", vec![json!({"weight": 10}), json!({"weight": 500}), json!({"weight": 1000})]));
+        columns.push(("blockIO", [10, 500, 1000].map(|weight| json!({"weight": weight})).into()));
     }
     if has("hugetlb") && Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
-        columns.push(("hugepageLimits", vec![hugepage(4 * MIB), hugepage(0)]));
+        let limit = |limit: i64| json!([{"pageSize": "2MB", "limit": limit}]);
+        columns.push(("hugepageLimits", vec![limit(4 * MIB), limit(0)]));
     }
-    columns.push((
-        "unified",
-        vec![
-            json!({"memory.high": "67108864"}),
-            json!({"memory.low": "1048576", "memory.min": "1048576"}),
-            json!({"memory.high": "max", "memory.oom.group": "1"}),
-            json!({"cpu.weight": "77"}),
-            json!({"cpu.max": "7000 30000"}),
-            json!({"pids.max": "33"}),
-            json!({"cpuset.cpus": "0"}),
-            json!({"cgroup.max.depth": "3", "cgroup.max.descendants": "5"}),
-        ],
-    ));
+    let files = vec![
+        json!({"memory.high": "67108864"}),
+        json!({"memory.low": "1048576", "memory.min": "1048576"}),
+        json!({"memory.high": "max", "memory.oom.group": "1"}),
+        json!({"cpu.weight": "77"}),
+        json!({"cpu.max": "7000 30000"}),
+        json!({"pids.max": "33"}),
+        json!({"cpuset.cpus": "0"}),
+        json!({"cgroup.max.depth": "3", "cgroup.max.descendants": "5"}),
+    ];
+    columns.push(("unified", files));
     columns
 }
 
@@ -268,7 +270,11 @@ fn updated(
 }
 
 /// One container of each, to which the same is done time and again.
-fn compared<U: std::fmt::Debug>(test: &Test, steps: &[U], update: impl Fn(&Container<'_>, &U) -> Cmd) -> Outcome {
+fn compared<U: std::fmt::Debug>(
+    test: &Test,
+    steps: &[U],
+    update: impl Fn(&Container<'_>, &U) -> Cmd,
+) -> Outcome {
     let version = runc_version()?;
     let start = |test: &Test| -> Fallible<testkit::Bundle> {
         test.bundle()?

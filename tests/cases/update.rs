@@ -24,7 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only(
             "failure_changes_nothing",
             "runc 1.1 sets only some fields, and writes down what failed",
-            |test| failure_changes_nothing(test),
+            failure_changes_nothing,
         )
         .needs(needs::controllers),
     );

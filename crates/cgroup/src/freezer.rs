@@ -1,7 +1,7 @@
 //! Stopping all processes of a container where they are, and letting them go on.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -63,6 +63,16 @@ impl Cgroup {
         match self.freezer()? {
             Freezer::V1(dir) => files::write("freezer", dir, V1_STATE, "THAWED"),
             Freezer::V2(dir) => files::write("", dir, V2_FREEZE, "0"),
+        }
+    }
+
+    /// Thaws cgroups that the container has made and frozen itself: on v1, what is in them cannot die before.
+    pub(crate) fn thaw_below(&self, dirs: &[PathBuf]) {
+        if self.path("freezer").is_some() {
+            for dir in dirs {
+                // One that is gone is as good.
+                let _ = files::write("freezer", dir, V1_STATE, "THAWED");
+            }
         }
     }
 

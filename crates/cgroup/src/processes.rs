@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
-use sys::Context;
+use rustix::process::{Pid, Signal};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -20,7 +19,7 @@ impl Cgroup {
             return Ok(Vec::new());
         }
         let (controller, dir) = self.main();
-        in_tree(controller, dir)
+        Ok(tree(controller, dir)?.pids)
     }
 
     /// Sends SIGKILL to all processes of the container, also frozen ones, and thaws it. They die soon after.
@@ -36,18 +35,43 @@ impl Cgroup {
             // A container that does not freeze gets its signals all the same.
             let _ = self.freeze();
         }
-        for pid in self.processes()? {
-            let Some(pid) = Pid::from_raw(pid) else { continue };
-            match kill_process(pid, Signal::KILL) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                result => result.call("kill", || format!("{pid}, SIGKILL"))?,
-            }
-        }
+        let below = self.signal_each(Signal::KILL.as_raw())?;
+        self.thaw_below(&below);
         match self.thaw() {
             Err(Error::NoFreezer | Error::NoCgroup) => Ok(()),
             Err(error) if is_gone(&error) => Ok(()),
             result => result,
         }
+    }
+
+    /// Kills what [`kill_all`](Self::kill_all) has not reached: processes that keep forking in a hierarchy without `cgroup.kill`,
+    /// moved there by somebody.
+    pub fn kill_stragglers(&self) -> Result<()> {
+        let _ = self.freeze();
+        self.signal_each(Signal::KILL.as_raw())?;
+        self.kill_all()
+    }
+
+    /// Sends a signal, by number, to all processes of the container, of which none can fork meanwhile, as runc does. A container
+    /// that is frozen stays so.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        self.while_frozen(|| self.signal_each(signal)).map(drop)
+    }
+
+    /// Returns the cgroups below the container's.
+    fn signal_each(&self, signal: i32) -> Result<Vec<PathBuf>> {
+        if self.is_none() {
+            return Ok(Vec::new());
+        }
+        let (controller, dir) = self.main();
+        let tree = tree(controller, dir)?;
+        for pid in tree.pids.into_iter().filter_map(Pid::from_raw) {
+            match sys::process::kill(pid, signal) {
+                Err(error) if !error.is(Errno::SRCH.raw_os_error()) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(tree.below)
     }
 
     fn kill_unified(&self) -> Result<bool> {
@@ -60,25 +84,43 @@ impl Cgroup {
     }
 }
 
-/// The pids in `dir` and below.
-pub(crate) fn in_tree(controller: &str, dir: &Path) -> Result<Vec<i32>> {
-    let mut pids = Vec::new();
-    collect(controller, dir, &mut pids)?;
-    Ok(pids)
+/// What is in a cgroup.
+#[derive(Debug, Default)]
+struct Tree {
+    /// The pids in it and below.
+    pids: Vec<i32>,
+    /// All cgroups below it.
+    below: Vec<PathBuf>,
 }
 
-fn collect(controller: &str, dir: &Path, pids: &mut Vec<i32>) -> Result<()> {
+/// The pids in `dir` and below.
+pub(crate) fn in_tree(controller: &str, dir: &Path) -> Result<Vec<i32>> {
+    Ok(tree(controller, dir)?.pids)
+}
+
+fn tree(controller: &str, dir: &Path) -> Result<Tree> {
+    let mut tree = Tree::default();
+    collect(controller, dir, &mut tree)?;
+    Ok(tree)
+}
+
+fn collect(controller: &str, dir: &Path, tree: &mut Tree) -> Result<()> {
     match files::read_list(controller, dir, "cgroup.procs") {
         // 0 is a process outside our pid namespace.
         Ok(text) => {
-            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
+            let pids = text.lines().filter_map(|line| line.parse::<i32>().ok());
+            tree.pids.extend(pids.filter(|pid| *pid != 0));
         }
         Err(error) if is_gone(&error) => return Ok(()),
         // A threaded cgroup of v2: its processes are listed further up.
         Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error),
     }
-    children(controller, dir)?.iter().try_for_each(|child| collect(controller, child, pids))
+    for child in children(controller, dir)? {
+        collect(controller, &child, tree)?;
+        tree.below.push(child);
+    }
+    Ok(())
 }
 
 /// The cgroups right below `dir`.

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn sizes_are_dockers() {
         for (text, bytes) in [
-            ("-1", -1),
+            ("-1", -1_i64),
             ("0", 0),
             ("1048576", 1 << 20),
             ("64m", 64 << 20),

@@ -53,7 +53,11 @@ fn remove_unreadable(store: &Store, id: &Id) -> Result<()> {
 pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) -> Result<()> {
     destroy_processes(record)?;
     crate::devices::give_back(&entry, record);
-    record.cgroup.remove()?;
+    if record.cgroup.remove().is_err() {
+        // What lives still was out of reach, and may be forking.
+        record.cgroup.kill_stragglers()?;
+        record.cgroup.remove()?;
+    }
     log::debug!("{}: processes ended, cgroup removed", entry.id);
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
     entry.remove()?;

@@ -20,10 +20,12 @@ pub(crate) fn pids(record: &Record) -> Result<Vec<i32>> {
     }
 }
 
-/// Sends a signal to all of them; SIGKILL also reaches those that are frozen.
+/// Sends a signal to all of them, of which none can fork meanwhile if they have a cgroup; SIGKILL also reaches those that are frozen.
 pub(crate) fn signal_all(record: &Record, signal: i32) -> Result<()> {
-    if signal == Signal::KILL.as_raw() && !record.cgroup.is_none() {
-        return Ok(record.cgroup.kill_all()?);
+    if !record.cgroup.is_none() {
+        let is_kill = signal == Signal::KILL.as_raw();
+        let sent = if is_kill { record.cgroup.kill_all() } else { record.cgroup.signal_all(signal) };
+        return Ok(sent?);
     }
     for pid in pids(record)?.into_iter().filter_map(Pid::from_raw) {
         match sys::process::kill(pid, signal) {
