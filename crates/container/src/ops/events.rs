@@ -79,7 +79,8 @@ impl Events {
                 return Ok(());
             }
             if Instant::now() >= next {
-                next += interval;
+                // From now: who was stopped for an hour has not missed anything.
+                next = Instant::now() + interval;
                 if !tell(&self.stats()?)? {
                     return Ok(());
                 }
