@@ -37,6 +37,7 @@ complete -c rt -n "__fish_rt_needs_command" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_needs_command" -f -a "checkpoint" -d 'Freeze a container into a directory of images'
 complete -c rt -n "__fish_rt_needs_command" -f -a "create" -d 'Make a container that waits to be started'
 complete -c rt -n "__fish_rt_needs_command" -f -a "delete" -d 'Delete a container that has ended'
+complete -c rt -n "__fish_rt_needs_command" -f -a "events" -d 'Print what a container uses, and when its memory is short, as JSON'
 complete -c rt -n "__fish_rt_needs_command" -f -a "exec" -d 'Run one more process in a container'
 complete -c rt -n "__fish_rt_needs_command" -f -a "features" -d 'Print what this runtime supports as JSON'
 complete -c rt -n "__fish_rt_needs_command" -f -a "kill" -d 'Send a signal to a container\'s init process'
@@ -51,6 +52,7 @@ complete -c rt -n "__fish_rt_needs_command" -f -a "run" -d 'Make a container and
 complete -c rt -n "__fish_rt_needs_command" -f -a "spec" -d 'Write a config.json to start from'
 complete -c rt -n "__fish_rt_needs_command" -f -a "start" -d 'Start a created container\'s program'
 complete -c rt -n "__fish_rt_needs_command" -f -a "state" -d 'Print a container\'s state as JSON'
+complete -c rt -n "__fish_rt_needs_command" -f -a "update" -d 'Change a container\'s limits'
 complete -c rt -n "__fish_rt_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l image-path -d 'The directory of the images [default: ./checkpoint]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l work-path -d 'The directory of CRIU\'s log and working files [default: the images\']' -r -F
@@ -88,6 +90,9 @@ complete -c rt -n "__fish_rt_using_subcommand create" -l no-new-keyring -d 'Keep
 complete -c rt -n "__fish_rt_using_subcommand create" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand delete" -s f -l force -d 'End it first if it runs; one that does not exist is no error'
 complete -c rt -n "__fish_rt_using_subcommand delete" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand events" -l interval -d 'The time between statistics (as 500ms, 5s or 1m30s)' -r
+complete -c rt -n "__fish_rt_using_subcommand events" -l stats -d 'Print its statistics once, and be done'
+complete -c rt -n "__fish_rt_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rt -n "__fish_rt_using_subcommand exec" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand exec" -l pidfd-socket -d 'Send a descriptor of the process to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand exec" -l cwd -d 'Working directory in the container' -r -F
@@ -176,21 +181,43 @@ complete -c rt -n "__fish_rt_using_subcommand spec" -l rootless -d 'For a contai
 complete -c rt -n "__fish_rt_using_subcommand spec" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand start" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand state" -s h -l help -d 'Print help'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "checkpoint" -d 'Freeze a container into a directory of images'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "create" -d 'Make a container that waits to be started'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "delete" -d 'Delete a container that has ended'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "exec" -d 'Run one more process in a container'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "features" -d 'Print what this runtime supports as JSON'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "kill" -d 'Send a signal to a container\'s init process'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "lazy-pages" -d 'Bring memory to a container that is restored with --lazy-pages and the same --work-path'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "list" -d 'List the containers'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "page-server" -d 'Receive the memory of one checkpoint or pre-dump that is made elsewhere with --page-server'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "pause" -d 'Freeze a container\'s processes'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "ps" -d 'Print a container\'s processes'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "restore" -d 'Bring a container back from a directory of images'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "resume" -d 'Thaw a container\'s processes'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "run" -d 'Make a container and start it'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "spec" -d 'Write a config.json to start from'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "start" -d 'Start a created container\'s program'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "state" -d 'Print a container\'s state as JSON'
-complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete exec features kill lazy-pages list page-server pause ps restore resume run spec start state help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rt -n "__fish_rt_using_subcommand update" -s r -l resources -d 'Read all changes from this file, as the `linux.resources` of config.json, and ignore the other options (- is stdin)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l blkio-weight -d 'Weight among others that use the same disks (10 to 1000)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-period -d 'Period of the processor quota, in microseconds' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-quota -d 'Processor time in each period, in microseconds' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-burst -d 'Unused processor time that may be saved for later periods, in microseconds' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-share -d 'Weight among others that want to run (2 to 262144)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-rt-period -d 'Period of the quota for realtime processes, in microseconds' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-rt-runtime -d 'Time for realtime processes in each period, in microseconds' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpuset-cpus -d 'Processors to run on (0-3,8)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpuset-mems -d 'Memory nodes to use (0-1)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l kernel-memory -d 'Obsolete, and ignored' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l kernel-memory-tcp -d 'Obsolete, and ignored' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l memory -d 'Memory' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l cpu-idle -d 'Run only when nobody else wants to (1), or not (0)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l memory-reservation -d 'Memory that it keeps when memory is short' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l memory-swap -d 'Memory and swap together' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l pids-limit -d 'Number of processes and threads' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l l3-cache-schema -d 'Parts of the L3 cache to fill (Intel RDT/CAT)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -l mem-bw-schema -d 'Memory bandwidth (Intel RDT/MBA)' -r
+complete -c rt -n "__fish_rt_using_subcommand update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "checkpoint" -d 'Freeze a container into a directory of images'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "create" -d 'Make a container that waits to be started'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "delete" -d 'Delete a container that has ended'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "events" -d 'Print what a container uses, and when its memory is short, as JSON'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "exec" -d 'Run one more process in a container'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "features" -d 'Print what this runtime supports as JSON'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "kill" -d 'Send a signal to a container\'s init process'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "lazy-pages" -d 'Bring memory to a container that is restored with --lazy-pages and the same --work-path'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "list" -d 'List the containers'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "page-server" -d 'Receive the memory of one checkpoint or pre-dump that is made elsewhere with --page-server'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "pause" -d 'Freeze a container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "ps" -d 'Print a container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "restore" -d 'Bring a container back from a directory of images'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "resume" -d 'Thaw a container\'s processes'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "run" -d 'Make a container and start it'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "spec" -d 'Write a config.json to start from'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "start" -d 'Start a created container\'s program'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "state" -d 'Print a container\'s state as JSON'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "update" -d 'Change a container\'s limits'
+complete -c rt -n "__fish_rt_using_subcommand help; and not __fish_seen_subcommand_from checkpoint create delete events exec features kill lazy-pages list page-server pause ps restore resume run spec start state update help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
