@@ -321,9 +321,8 @@ fn updated_as_by_runc(test: &Test) -> Outcome {
 }
 
 fn updated_by_options_as_by_runc(test: &Test) -> Outcome {
-    let steps: &[&[&str]] = &[
+    let mut steps: Vec<&[&str]> = vec![
         &["--memory", "128m"],
-        &["--memory-swap", "200m"],
         &["--memory", "64MiB", "--memory-swap", "64mb"],
         &["--memory", "1.5g", "--memory-swap", "2g"],
         &["--memory-reservation", "32m"],
@@ -332,8 +331,6 @@ fn updated_by_options_as_by_runc(test: &Test) -> Outcome {
         &["--memory-reservation", "-1"],
         &["--memory", "0"],
         &["--cpu-share", "300"],
-        &["--cpu-quota", "30000"],
-        &["--cpu-period", "50000"],
         &["--cpu-quota", "20000", "--cpu-period", "40000"],
         &["--cpu-quota", "-1"],
         &["--cpuset-cpus", "0"],
@@ -346,7 +343,17 @@ fn updated_by_options_as_by_runc(test: &Test) -> Outcome {
         &["--memory", "12q"],
         &["--memory", "128m", "--cpu-share", "1024", "--pids-limit", "99", "--memory-swap", "-1"],
     ];
-    compared(test, steps, |container, step| container.cmd("update", step))
+    // On v2 these rest on what was set before, which runc 1.1 forgets.
+    if !test.is_on_v2() || runc_version()? >= [1, 2, 0] {
+        let resting: [&[&str]; 4] = [
+            &["--memory", "64m", "--memory-swap", "64m"],
+            &["--memory-swap", "200m"],
+            &["--cpu-quota", "30000"],
+            &["--cpu-period", "50000"],
+        ];
+        steps.extend(resting);
+    }
+    compared(test, &steps, |container, step| container.cmd("update", step))
 }
 
 fn refused_as_by_runc(test: &Test) -> Outcome {

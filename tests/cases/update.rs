@@ -92,6 +92,10 @@ fn while_paused(test: &Test) -> Outcome {
 
 fn what_is_not_named_stays(test: &Test) -> Outcome {
     // On v2, swap is counted from the memory that an earlier command has set.
+    if !test.is_rt() && test.is_on_v2() {
+        // runc 1.1 forgets the memory.
+        return Ok(());
+    }
     let container = limited(test, SLEEPER)?;
     container.cmd("update", &["--memory", "80m", "--memory-swap", "80m"]).succeeds()?;
     container.cmd("update", &["--memory-swap", "100m"]).succeeds()?;
@@ -146,6 +150,10 @@ fn below_what_is_used_is_refused(test: &Test) -> Outcome {
         "x=$(head -c 20000000 /dev/zero | tr '\\0' x); touch /ready; while :; do sleep 1000; done",
     )?;
     wait_until("memory in use", || std::fs::exists(container.bundle.path("/ready")).is_ok_and(|yes| yes))?;
+    if !test.is_rt() && test.is_on_v2() {
+        // runc knows checkBeforeUpdate since 1.2.
+        return Ok(());
+    }
     let document = json!({"memory": {"limit": MIB, "swap": MIB, "checkBeforeUpdate": true}}).to_string();
     let output = container.cmd("update", &["-r", "-"]).stdin(&document).fails()?;
     let words = if test.is_on_v2() { "rejecting memory" } else { "unable to set memory limit to 1048576" };
@@ -158,10 +166,12 @@ fn below_what_is_used_is_refused(test: &Test) -> Outcome {
 
 fn pids_bite_at_once(test: &Test) -> Outcome {
     let container = limited(test, SLEEPER)?;
-    let fork = "for i in 1 2 3 4 5 6; do sleep 5 & done; echo all; kill $(jobs -p)";
+    // runc's own threads want room, too.
+    container.cmd("update", &["--pids-limit", "60"]).succeeds()?;
+    let fork = "for i in $(seq 30); do sleep 5 & done; echo all; kill $(jobs -p)";
     let output = container.exec(&[], &["sh", "-c", fork]).output()?;
     assert!(output.stdout.contains("all"), "{output}");
-    container.cmd("update", &["--pids-limit", "4"]).succeeds()?;
+    container.cmd("update", &["--pids-limit", "20"]).succeeds()?;
     let output = container.exec(&[], &["sh", "-c", fork]).fails()?;
     assert!(output.stderr.contains("fork"), "{output}");
     container.cmd("update", &["--pids-limit", "-1"]).succeeds()?;
