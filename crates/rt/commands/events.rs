@@ -54,10 +54,14 @@ fn print(event: &Event) -> anyhow::Result<bool> {
 
 /// A duration as Go writes it (time.ParseDuration): numbers, each with its unit. One below zero is none.
 fn duration(text: &str) -> Option<Duration> {
-    if text == "0" || text.starts_with('-') && duration(&text[1..]).is_some() {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let positive = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let length = if positive == "0" { Duration::ZERO } else { units(positive)? };
+    Some(if text.starts_with('-') { Duration::ZERO } else { length })
+}
+
+/// Numbers without a sign, each with its unit.
+fn units(text: &str) -> Option<Duration> {
+    let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() || text.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
