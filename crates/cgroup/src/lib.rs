@@ -3,7 +3,8 @@
 //! [`Layout`] tells how this machine mounts cgroups. [`Cgroup::locate`] decides where a container's cgroups belong;
 //! the result is a map of directories that is kept with the container's state, and that later commands open again. The
 //! order for a new container is [`Cgroup::create`], [`Cgroup::apply`], then the first process, through
-//! [`Cgroup::clone_fd`] and [`Cgroup::entry`].
+//! [`Cgroup::clone_fd`] and [`Cgroup::entry`]. Where systemd makes the cgroups it is [`Cgroup::locate_unit`],
+//! [`Cgroup::plan_unit`], the first process, which waits, and [`Cgroup::start_unit`].
 //!
 //! [`settings`] is the one place that calculates with resources, and pure; [`devices`] boils the device rules down.
 //! The drivers only write what these two say.
@@ -23,6 +24,7 @@ pub mod settings;
 mod sub;
 mod view;
 
+pub use driver::systemd::{Host, UnitPlan};
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use freezer::{FREEZE_TIMEOUT, State};

@@ -17,6 +17,7 @@ use crate::hooks;
 use crate::init::{Init, StartSignal, TreeSources, clocks};
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
+use cgroup::{Cgroup, UnitPlan};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
@@ -41,8 +42,10 @@ pub enum Terminal {
 }
 
 /// How an init process is to be started, besides what the bundle says.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Options {
+    /// The unit that is to be made around the process, where systemd makes the cgroup.
+    pub(crate) unit: Option<UnitPlan>,
     pub(crate) terminal: Terminal,
     /// Whether to wait on `start.sock`; else the parent starts it.
     pub(crate) wait_for_start: bool,
@@ -74,7 +77,8 @@ impl Launched {
     }
 }
 
-/// Makes the init process of a container whose cgroup stands, with its limits set; keeps the record up to date.
+/// Makes the init process of a container whose cgroup stands, with its limits set, or is made now, around it; keeps the record up
+/// to date.
 pub(crate) fn launch(
     entry: &Entry,
     record: &mut Record,
@@ -91,7 +95,9 @@ pub(crate) fn launch(
     let filter = Filter::of(&bundle.config, entry.path.parent())?;
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     let (console, master_side) = console_ends(&options.terminal)?;
-    let clone_dir = record.cgroup.clone_fd()?;
+    // A cgroup that is still to be made has no doors: systemd carries the process in.
+    let clone_dir = if options.unit.is_some() { None } else { record.cgroup.clone_fd()? };
+    let doors = if options.unit.is_some() { None } else { Some(record.cgroup.entry(clone_dir.is_some())?) };
     let joined = Joined::open_all(&namespaces)?;
     joined::check_sysctls(&bundle.config, &joined)?;
     let maps = MountMaps::make(&plan)?;
@@ -104,7 +110,7 @@ pub(crate) fn launch(
         joined: if user { &[] } else { &joined },
         is_mapped_by_user: all_new.contains(Namespaces::USER) && !sys::is_root(),
         sources: if user && sys::is_root() { TreeSources::Parent } else { TreeSources::Own(&maps) },
-        cgroup: record.cgroup.entry(clone_dir.is_some())?,
+        cgroup: doors,
         unshare_cgroup: all_new.contains(Namespaces::CGROUP),
         shift_clocks,
         start: if options.wait_for_start { StartSignal::Socket(listen(entry)?) } else { StartSignal::Parent },
@@ -131,6 +137,7 @@ pub(crate) fn launch(
     record.init = Some(identify(&child)?);
     log::debug!("{}: init is process {}", entry.id, child.pid);
     entry.save(record)?;
+    start_unit(entry, record, options.unit.as_ref(), child.pid.as_raw_pid())?;
     let network = namespaces.path(Ns::Network).cloned();
     let network = network.unwrap_or_else(|| format!("/proc/{}/ns/net", child.pid).into());
     if init.new.contains(Namespaces::USER) {
@@ -144,6 +151,25 @@ pub(crate) fn launch(
     let master = master_side.map(console::receive).transpose()?;
     killed_on_error.forgive();
     Ok(Launched { child, wire: ours, master })
+}
+
+/// Has systemd make the cgroup around a process that waits for it. One that turns out to be somebody else's is forgotten, so
+/// that the undo leaves it alone.
+pub(crate) fn start_unit(
+    entry: &Entry,
+    record: &mut Record,
+    plan: Option<&UnitPlan>,
+    pid: i32,
+) -> Result<()> {
+    let Some(plan) = plan else { return Ok(()) };
+    let started = record.cgroup.start_unit(plan, pid);
+    if let Err(cgroup::Error::UnitExists(_)) = &started {
+        record.cgroup = Cgroup::none();
+        entry.save(record)?;
+    }
+    started?;
+    log::debug!("{}: systemd has made the cgroup, limits set", entry.id);
+    Ok(())
 }
 
 /// Forks init into its new namespaces and those joined ones that it cannot enter by itself.
