@@ -37,6 +37,7 @@ mod start;
 mod state;
 mod stdio;
 mod store;
+mod systemd;
 mod tcp;
 mod tmpfs;
 mod userns;
@@ -79,6 +80,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("namespaces", namespaces::cases())
         .module("network", network::cases())
         .module("stdio", stdio::cases())
+        .module("systemd", systemd::cases())
         .module("tcp", tcp::cases())
         .module("tmpfs", tmpfs::cases())
         .module("wrong_values", wrong_values::cases())

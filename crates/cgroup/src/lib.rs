@@ -17,6 +17,7 @@ mod files;
 mod freezer;
 mod group;
 mod layout;
+mod owner;
 mod permitted;
 mod processes;
 mod remove;

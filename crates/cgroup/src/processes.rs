@@ -45,7 +45,6 @@ impl Cgroup {
         }
         match self.thaw() {
             Err(Error::NoFreezer | Error::NoCgroup) => Ok(()),
-            Err(error) if is_gone(&error) => Ok(()),
             result => result,
         }
     }

@@ -18,6 +18,7 @@ mod notify;
 pub mod ops;
 pub mod pages;
 mod pidfd_socket;
+mod placement;
 pub mod restore;
 mod state;
 mod status;

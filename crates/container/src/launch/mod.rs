@@ -15,9 +15,10 @@ use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::hooks;
 use crate::init::{Init, StartSignal, TreeSources, clocks};
+use crate::placement;
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
-use cgroup::{Cgroup, UnitPlan};
+use cgroup::UnitPlan;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
@@ -137,7 +138,10 @@ pub(crate) fn launch(
     record.init = Some(identify(&child)?);
     log::debug!("{}: init is process {}", entry.id, child.pid);
     entry.save(record)?;
-    start_unit(entry, record, options.unit.as_ref(), child.pid.as_raw_pid())?;
+    if let Some(unit) = &options.unit {
+        placement::start_unit(entry, record, unit, child.pid.as_raw_pid())?;
+    }
+    placement::hand_over(&record.cgroup, &bundle.config)?;
     let network = namespaces.path(Ns::Network).cloned();
     let network = network.unwrap_or_else(|| format!("/proc/{}/ns/net", child.pid).into());
     if init.new.contains(Namespaces::USER) {
@@ -151,25 +155,6 @@ pub(crate) fn launch(
     let master = master_side.map(console::receive).transpose()?;
     killed_on_error.forgive();
     Ok(Launched { child, wire: ours, master })
-}
-
-/// Has systemd make the cgroup around a process that waits for it. One that turns out to be somebody else's is forgotten, so
-/// that the undo leaves it alone.
-pub(crate) fn start_unit(
-    entry: &Entry,
-    record: &mut Record,
-    plan: Option<&UnitPlan>,
-    pid: i32,
-) -> Result<()> {
-    let Some(plan) = plan else { return Ok(()) };
-    let started = record.cgroup.start_unit(plan, pid);
-    if let Err(cgroup::Error::UnitExists(_)) = &started {
-        record.cgroup = Cgroup::none();
-        entry.save(record)?;
-    }
-    started?;
-    log::debug!("{}: systemd has made the cgroup, limits set", entry.id);
-    Ok(())
 }
 
 /// Forks init into its new namespaces and those joined ones that it cannot enter by itself.

@@ -8,8 +8,9 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, Result};
 use crate::hooks;
-use crate::launch::{Terminal, open_namespace, start_unit};
+use crate::launch::{Terminal, open_namespace};
 use crate::ops::{self, Unfinished};
+use crate::placement;
 use crate::state::HookState;
 use crate::store::{self, Record, Store};
 use cgroup::{Cgroup, Host, Layout, UnitPlan};
@@ -173,9 +174,8 @@ fn bring_back(
     // CRIU wants the root to be a mount point.
     view.bind(&record.rootfs, &record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
-    let mut external = external::for_restore(&plan)?;
+    let mut external = external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?;
     external.extend_from_slice(&request.allow.external);
-    external.extend(external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?);
     let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
     let is_network_empty = namespaces.is_new(Ns::Network)
@@ -193,8 +193,11 @@ fn bring_back(
     match (session.pid(), unit) {
         (None, _) => {}
         (Some(pid), None) => record.cgroup.add(pid)?,
-        (Some(pid), Some(_)) => start_unit(entry, record, unit, pid)?,
+        (Some(pid), Some(unit)) => placement::start_unit(entry, record, unit, pid)?,
     }
+    placement::hand_over(&record.cgroup, &bundle.config)?;
+    // The cgroup is among them, so not before it is made.
+    external.extend(external::for_restore(&plan)?);
     let criu_request = Request {
         external,
         inherit_fds,
