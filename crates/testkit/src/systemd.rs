@@ -1,8 +1,9 @@
 //! A systemd of a case's own: process 1 of namespaces in which it manages a part of the machine's cgroup tree.
 //!
 //! It needs no machine that was started with systemd. It sees its own part of the tree as the whole (a cgroup namespace), and
-//! has /run, /etc and /proc of its own; all else is the machine's. `systemctl` and the runtimes talk to it over
-//! `/run/systemd/private`, without a bus.
+//! has /run, /etc and /proc of its own; all else is the machine's. So it must not see the units of the distribution: among
+//! those that every service asks for is one that empties /tmp, as at a start of the machine, and one that sets sysctls.
+//! `systemctl` and the runtimes talk to it over `/run/systemd/private`, without a bus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,13 @@ for file in passwd group nsswitch.conf ld.so.cache machine-id subuid subgid; do
     [ ! -e $file ] || cp $file /run/etc/
 done
 cd /
-printf '[Unit]\nDefaultDependencies=no\n' > /run/etc/systemd/system/default.target
 mount --bind /run/etc /etc
+for directory in system user system-generators user-generators system-environment-generators user-environment-generators; do
+    [ ! -d /usr/lib/systemd/$directory ] || mount -t tmpfs -o mode=755 tmpfs /usr/lib/systemd/$directory
+done
+for manager in system user; do
+    printf '[Unit]\nDefaultDependencies=no\n' > /usr/lib/systemd/$manager/default.target
+done
 hierarchies=$(grep -v '^0:' /proc/self/cgroup | cut -d: -f2 || true)
 umount -R /sys/fs/cgroup
 if [ "$0" = v2 ]; then
