@@ -27,6 +27,7 @@ mod process;
 mod ps;
 mod restore;
 mod rootless;
+mod rootless_systemd;
 mod roots;
 mod run;
 mod scheduling;
@@ -87,6 +88,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("idmap", idmap::cases())
         .module("netdevices", netdevices::cases())
         .module("rootless", rootless::cases())
+        .module("rootless_systemd", rootless_systemd::cases())
         .module("roots", roots::cases())
         .module("userns", userns::cases())
 }
