@@ -109,7 +109,7 @@ fn is_big_endian(head: &[u8]) -> Result<bool> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<Received> {
     let is_big_endian = is_big_endian(bytes)?;
     let mut reader = Reader { bytes, at: 12, is_big_endian };
-    let fields = Fields::of(reader.values("a(yv)")?)?;
+    let fields = Fields::of(&reader.values("a(yv)")?)?;
     reader.align(8)?;
     let body = || match &fields.signature {
         // A type that we do not know: for somebody else's eyes.
@@ -154,8 +154,8 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(values: Vec<Value>) -> Result<Self> {
-        let [Value::Array(_, entries)] = values.as_slice() else { return Err(NO_FIELD) };
+    fn of(values: &[Value]) -> Result<Self> {
+        let [Value::Array(_, entries)] = values else { return Err(NO_FIELD) };
         let mut fields = Self::default();
         for entry in entries {
             let Value::Struct(pair) = entry else { return Err(NO_FIELD) };
@@ -180,6 +180,7 @@ impl Fields {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::slice;
 
     /// A message of systemd's, which a call of ours is not: type, fields, body.
     fn message(kind: u8, fields: &[(u8, Value)], body: &[Value]) -> Vec<u8> {
@@ -211,7 +212,7 @@ mod tests {
     fn replies_errors_and_signals_are_told_apart() {
         let reply = (field::REPLY_SERIAL, Value::U32(7));
         let job = Value::Path("/job/1".into());
-        let bytes = message(METHOD_RETURN, &[reply.clone()], &[job.clone()]);
+        let bytes = message(METHOD_RETURN, slice::from_ref(&reply), slice::from_ref(&job));
         assert_eq!(decode(&bytes).unwrap(), Received::Reply(7, vec![job]));
         let named = (field::ERROR_NAME, Value::text("a.Bad"));
         let bytes = message(ERROR, &[reply, named], &[Value::text("so bad")]);
