@@ -35,6 +35,11 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("stopped_by_systemd", "runc 1.1.5 leaves the failed unit", stopped_by_systemd),
         rt_only("slice_as_container", "runc wants to put a process into a slice", slice_as_container),
         both("ownership", ownership),
+        rt_only(
+            "killed_while_it_is_made",
+            "runc does not recover from SIGKILL everywhere",
+            killed_while_it_is_made,
+        ),
         rt_only("without_systemd", "runc has much to say", without_systemd).needs(needs::unshare),
         comparing("unit_as_runcs", |test| unit_as_runcs(test, Layout::V2)),
         comparing("unit_as_runcs_hybrid", |test| unit_as_runcs(test, Layout::Hybrid)).needs(needs::hybrid),
@@ -410,6 +415,19 @@ fn ownership(test: &Test) -> Outcome {
     let made = bed.cmd(&container, "exec", &[]).args(["mkdir", "/sys/fs/cgroup/mine"]);
     made.succeeds()?;
     bed.delete(&container)?;
+    bed.nothing_is_left_of(&unit)
+}
+
+/// Whoever comes next stops the unit of a container that was never finished.
+fn killed_while_it_is_made(test: &Test) -> Outcome {
+    let bed = Bed::new(test, Layout::V2)?;
+    let (builder, unit) = bundle(test, SLEEPER)?;
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $PPID"]});
+    let bundle = builder.push("/hooks/prestart", hook).build()?;
+    let container = test.container(&bundle);
+    bed.start(&container)?.fails()?;
+    let state = bed.cmd(&container, "state", &[]).fails()?;
+    one_line(test, &state, &["does not exist"])?;
     bed.nothing_is_left_of(&unit)
 }
 
