@@ -32,7 +32,7 @@ pub(crate) struct Global {
     /// The criu to use [default: $RT_CRIU, or criu in PATH]
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) criu: Option<PathBuf>,
-    /// Have systemd make the cgroups (not supported yet)
+    /// Have systemd make the cgroups (linux.cgroupsPath is then SLICE:PREFIX:NAME)
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
     /// Ignore errors of cgroup permissions (true, false or auto)

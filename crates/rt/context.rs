@@ -2,8 +2,8 @@
 
 use crate::cli::Global;
 use anyhow::{Context as _, bail};
-use container::Store;
 use container::ops::Rootless;
+use container::{Store, SystemdHost};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -15,13 +15,12 @@ pub(crate) struct Context {
     criu: Option<PathBuf>,
     /// Whether containers can do without cgroups.
     pub(crate) rootless: Rootless,
+    /// The systemd that is to make the cgroups of new containers; later commands find it in the state.
+    pub(crate) systemd: Option<SystemdHost>,
 }
 
 impl Context {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
-        if global.systemd_cgroup {
-            bail!("--systemd-cgroup is not supported yet; use the engine's cgroupfs driver");
-        }
         let rootless = match global.rootless.as_str() {
             "true" => Rootless::True,
             "false" => Rootless::False,
@@ -33,7 +32,8 @@ impl Context {
             Some(root) => std::path::absolute(root).with_context(|| format!("--root {}", root.display()))?,
             None => default_root()?,
         };
-        Ok(Self { store: Store::new(&root), criu: global.criu.clone(), rootless })
+        let systemd = global.systemd_cgroup.then(|| systemd(rootless));
+        Ok(Self { store: Store::new(&root), criu: global.criu.clone(), rootless, systemd })
     }
 
     /// The criu program: that of `--criu` or $RT_CRIU, or the first in PATH, or the private one.
@@ -42,6 +42,18 @@ impl Context {
         let given = self.criu.as_ref().filter(|path| path.components().count() > 1);
         let given = given.map(|path| path.clone().into_os_string()).or_else(|| std::env::var_os("RT_CRIU"));
         Ok(container::find_criu(given.as_deref(), std::env::var_os("PATH").as_deref())?)
+    }
+}
+
+/// The machine's systemd, or that of the user who cannot use it.
+fn systemd(rootless: Rootless) -> SystemdHost {
+    if !rootless.holds() {
+        return SystemdHost::System;
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    SystemdHost::User {
+        runtime_dir: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
+        session_bus: variable("DBUS_SESSION_BUS_ADDRESS").and_then(|address| address.into_string().ok()),
     }
 }
 

@@ -29,6 +29,8 @@ fn is_json(test: &Test) -> Outcome {
     assert!(features["linux"]["namespaces"].as_array().is_some_and(|all| all.contains(&"pid".into())));
     assert_eq!(features["linux"]["cgroup"]["v1"], true);
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
+    assert_eq!(features["linux"]["cgroup"]["systemd"], true);
+    assert_eq!(features["linux"]["cgroup"]["systemdUser"], true);
     Ok(())
 }
 

@@ -29,6 +29,7 @@ mod ps;
 mod resources;
 mod restore;
 mod rootless;
+mod rootless_systemd;
 mod roots;
 mod run;
 mod scheduling;
@@ -39,6 +40,7 @@ mod start;
 mod state;
 mod stdio;
 mod store;
+mod systemd;
 mod tcp;
 mod tmpfs;
 mod update;
@@ -83,6 +85,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("namespaces", also_on_v2(namespaces::cases()))
         .module("network", network::cases())
         .module("stdio", stdio::cases())
+        .module("systemd", systemd::cases())
         .module("tcp", tcp::cases())
         .module("resources", resources::cases())
         .module("tmpfs", tmpfs::cases())
@@ -91,6 +94,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("idmap", idmap::cases())
         .module("netdevices", netdevices::cases())
         .module("rootless", rootless::cases())
+        .module("rootless_systemd", rootless_systemd::cases())
         .module("roots", roots::cases())
         .module("userns", userns::cases())
 }

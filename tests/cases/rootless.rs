@@ -7,7 +7,7 @@ use testkit::{BundleBuilder, Case, Cmd, Fallible, Outcome, Runtime, Test, both, 
 use super::{SLEEPER, one_line};
 
 /// Nobody's: it needs no entry in /etc/passwd.
-const USER: u32 = 65532;
+pub(super) const USER: u32 = 65532;
 
 pub(crate) fn cases() -> Vec<Case> {
     let cases = vec![
@@ -27,7 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// Runs `body` with a runtime, a state root and files that the user can reach.
-fn as_user(test: &Test, body: impl FnOnce(&Test) -> Outcome) -> Outcome {
+pub(super) fn as_user(test: &Test, body: impl FnOnce(&Test) -> Outcome) -> Outcome {
     let binary = test.path("runtime");
     // By another process: a descriptor of ours that writes it may be inherited by another case's child ("text file busy").
     Cmd::new("install").args(["-m", "755"]).arg(&test.runtime().binary).arg(&binary).succeeds()?;
@@ -58,7 +58,7 @@ fn bundle_as_written(user: &Test) -> Fallible<BundleBuilder> {
     Ok(bundle.edit(|old| *old = config))
 }
 
-fn bundle(user: &Test) -> Fallible<BundleBuilder> {
+pub(super) fn bundle(user: &Test) -> Fallible<BundleBuilder> {
     let bundle = bundle_as_written(user)?;
     Ok(bundle.set("/process/terminal", json!(false)).set("/root/readonly", json!(false)))
 }

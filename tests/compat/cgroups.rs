@@ -1,6 +1,6 @@
 //! `linux.cgroupsPath` and `linux.resources`, as the container and the host see them.
 
-use crate::differences::{CGROUP_PATH, CONFIG_FIRST, DENIED_ON_PURPOSE, STRICTER};
+use crate::differences::{BOTH_GENERATIONS, CGROUP_PATH, CONFIG_FIRST, DENIED_ON_PURPOSE, STRICTER};
 use crate::engine::{Comparison, case};
 use testkit::{json, needs};
 
@@ -120,14 +120,16 @@ fn other_values() -> Vec<Comparison> {
             "hugetlb",
             "hugepageLimits",
             json!([{"pageSize": "2MB", "limit": 4_194_304}]),
-            "cat /sys/fs/cgroup/hugetlb/hugetlb.2MB.limit_in_bytes",
-        ),
+            "cat /sys/fs/cgroup/unified/hugetlb.2MB.max /sys/fs/cgroup/hugetlb/hugetlb.2MB.limit_in_bytes",
+        )
+        .intended(&BOTH_GENERATIONS),
         reading(
             "hugetlb_nonsense",
             "hugepageLimits",
             json!([{"pageSize": "3MB", "limit": 4_194_304}]),
             "echo ran",
-        ),
+        )
+        .intended(&BOTH_GENERATIONS),
         reading("unified_on_v1", "unified", json!({"memory.high": "1000000"}), "echo ran")
             .intended(&CONFIG_FIRST),
     ]

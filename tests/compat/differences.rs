@@ -73,6 +73,10 @@ differences! {
         "A value that means nothing is refused",
         "runc ignores it, so the container runs with something else than its author asked for",
         Change::Refused;
+    BOTH_GENERATIONS:
+        "On a hybrid machine a limit whose controller only cgroup2 has is set there",
+        "runc looks at v1's hierarchies alone, and fails",
+        Change::Everything;
     OTHER_WORDS:
         "The same refusal is told in other words",
         "the words come from another system call, or from another place on the way",

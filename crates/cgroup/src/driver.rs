@@ -1,5 +1,6 @@
 //! The drivers: they write what `settings` and `devices` say, and know nothing of what it means.
 
+pub(crate) mod systemd;
 mod v1;
 mod v2;
 

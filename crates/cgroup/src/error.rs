@@ -66,6 +66,51 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// `linux.cgroupsPath` cannot be used where systemd makes the cgroups.
+    #[error(
+        "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"{}\" instead",
+        .0.escape_default()
+    )]
+    UnitPath(String),
+    /// What is to be a slice's name is none.
+    #[error("invalid slice name: {}", .0.escape_default())]
+    SliceName(String),
+    /// What is to be a unit's name is none.
+    #[error("invalid unit name {0:?}: up to 255 letters, digits and :-_.\\@ make one")]
+    UnitName(String),
+    /// An annotation that is to be a property of the unit cannot be used.
+    #[error("annotation org.systemd.property.{name}: {reason}")]
+    Annotation {
+        /// The property's name as given.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is a unit of this name already.
+    #[error("systemd: unit {0} exists already, and is not a failed one")]
+    UnitExists(String),
+    /// systemd could not be reached, or refused.
+    #[error("systemd: {action}: {error}")]
+    Systemd {
+        /// What was asked of it.
+        action: String,
+        /// Why it failed.
+        error: dbus::Error,
+    },
+    /// systemd began what it was asked for and did not bring it to its end.
+    #[error("systemd: {action}: the job ended as {result:?}")]
+    Job {
+        /// What was asked of it.
+        action: String,
+        /// The job's result: `failed`, `timeout`, `canceled` ...
+        result: String,
+    },
+    /// Nothing says where the user's systemd is.
+    #[error("systemd: no user manager: neither XDG_RUNTIME_DIR nor DBUS_SESSION_BUS_ADDRESS is set")]
+    NoUserManager,
+    /// Only cgroup2 can be handed to a user's systemd.
+    #[error("cannot use rootless systemd cgroups manager on cgroup v1")]
+    UserManagerOnV1,
     /// An argument of `exec --cgroup` cannot be used.
     #[error("invalid --cgroup argument: {argument}: {reason}")]
     BadSubPath {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::group::{Cgroup, UNIFIED};
+use crate::processes::is_gone;
 
 /// How long freezing may take: a process in an uninterruptible wait (a stuck disk or NFS server) holds it up.
 pub const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,11 +59,16 @@ impl Cgroup {
         frozen
     }
 
-    /// Lets the processes go on; nothing happens if they run already.
+    /// Lets the processes go on; nothing happens if they run already, or if the cgroup has gone with the last of them, as
+    /// systemd sees to.
     pub fn thaw(&self) -> Result<()> {
-        match self.freezer()? {
+        let thawed = match self.freezer()? {
             Freezer::V1(dir) => files::write("freezer", dir, V1_STATE, "THAWED"),
             Freezer::V2(dir) => files::write("", dir, V2_FREEZE, "0"),
+        };
+        match thawed {
+            Err(error) if is_gone(&error) => Ok(()),
+            thawed => thawed,
         }
     }
 

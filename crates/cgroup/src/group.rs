@@ -10,9 +10,10 @@ use spec::oci::LinuxResources;
 
 use crate::devices::Policy;
 use crate::driver;
+use crate::driver::systemd::Unit;
 use crate::error::{Error, Result};
 use crate::layout::{Hierarchy, Layout};
-use crate::settings::Version;
+use crate::settings::{Setting, Version};
 
 /// The named hierarchy in which systemd tracks processes; the only named one that a container has a place in.
 const SYSTEMD: &str = "name=systemd";
@@ -25,9 +26,37 @@ pub(crate) const UNIFIED: &str = "";
 /// processes. On v2 there is one entry, under the empty name. On v1 two controllers of one hierarchy have an entry each,
 /// with the same directory. On a hybrid machine there is an entry for cgroup2 besides those of v1; see [`Layout`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct Cgroup {
     pub(crate) paths: BTreeMap<String, PathBuf>,
+    /// The unit that they belong to, where systemd makes them.
+    pub(crate) unit: Option<Unit>,
+}
+
+/// A [`Cgroup`] as it is written down: the plain map, unless there is a unit.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Plain(BTreeMap<String, PathBuf>),
+    Unit { paths: BTreeMap<String, PathBuf>, unit: Unit },
+}
+
+impl From<Stored> for Cgroup {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Plain(paths) => Self { paths, unit: None },
+            Stored::Unit { paths, unit } => Self { paths, unit: Some(unit) },
+        }
+    }
+}
+
+impl From<Cgroup> for Stored {
+    fn from(Cgroup { paths, unit }: Cgroup) -> Self {
+        match unit {
+            None => Self::Plain(paths),
+            Some(unit) => Self::Unit { paths, unit },
+        }
+    }
 }
 
 /// The directories that [`Cgroup::create`] has made, in that order.
@@ -60,7 +89,7 @@ impl Cgroup {
         for hierarchy in &layout.hierarchies {
             let base = hierarchy.own_relative();
             for name in &hierarchy.controllers {
-                if !name.starts_with("name=") || name == SYSTEMD {
+                if governs(name) {
                     paths.insert(name.clone(), place(hierarchy, base, path));
                 }
             }
@@ -70,7 +99,7 @@ impl Cgroup {
             let base = if layout.is_v2() { own.parent().unwrap_or(own) } else { own };
             paths.insert(UNIFIED.to_owned(), place(unified, base, path));
         }
-        Ok(Self { paths })
+        Ok(Self { paths, unit: None })
     }
 
     /// Makes the directories, with their parents where needed, and makes them ready for processes and limits.
@@ -98,9 +127,11 @@ impl Cgroup {
 
     /// Makes one directory; one that exists must be nobody's.
     pub(crate) fn create_one(&self, controller: &str, dir: &Path, made: &mut Vec<PathBuf>) -> Result<()> {
-        if make(controller, dir, made)? {
-            return Ok(());
-        }
+        if make(controller, dir, made)? { Ok(()) } else { self.check_free(controller, dir) }
+    }
+
+    /// A cgroup that exists must be nobody's: no processes, not frozen.
+    pub(crate) fn check_free(&self, controller: &str, dir: &Path) -> Result<()> {
         let count = crate::processes::in_tree(controller, dir)?.len();
         if count > 0 {
             return Err(Error::NotEmpty { path: dir.to_owned(), count });
@@ -118,8 +149,14 @@ impl Cgroup {
         // Both are checked before anything is written.
         let settings = driver::settings(self, resources)?;
         let policy = Policy::new(resources.devices().as_deref().unwrap_or_default())?;
+        self.tell(&settings, Some(&policy))?;
         driver::write_all(self, &settings, None)?;
         driver::set_devices(self, &policy)
+    }
+
+    /// Tells systemd, where it makes the cgroup. It may write the same files, and what we write is to be the last word.
+    pub(crate) fn tell(&self, settings: &[Setting], devices: Option<&Policy>) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.tell(settings, devices, self.version()))
     }
 
     /// Controller (empty for cgroup2) and path in its hierarchy, as /proc/PID/cgroup shows them from outside.
@@ -179,6 +216,11 @@ impl Cgroup {
     }
 }
 
+/// Whether a container has a place in the hierarchy of this controller.
+pub(crate) fn governs(controller: &str) -> bool {
+    !controller.starts_with("name=") || controller == SYSTEMD
+}
+
 /// Refuses paths that leave the hierarchy or name its root or our own cgroup, which are not the container's to remove.
 fn check(path: &Path) -> Result<()> {
     let bad = |reason| Err(Error::BadPath { path: path.to_owned(), reason });
@@ -201,7 +243,7 @@ fn place(hierarchy: &Hierarchy, base: &Path, path: &Path) -> PathBuf {
 }
 
 /// Makes `dir`, and its parents if they are missing; tells whether it is new.
-fn make(controller: &str, dir: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
+pub(crate) fn make(controller: &str, dir: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
     let mkdir = || fs::mkdir(dir, Mode::from_raw_mode(0o755));
     let mut result = mkdir();
     if result == Err(Errno::NOENT)

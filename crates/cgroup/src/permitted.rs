@@ -17,7 +17,7 @@ use crate::layout::{Hierarchy, Layout};
 impl Cgroup {
     /// The cgroup of a container that has none: its processes stay in their starter's.
     pub fn none() -> Self {
-        Self { paths: BTreeMap::new() }
+        Self { paths: BTreeMap::new(), unit: None }
     }
 
     /// The cgroups that the caller is in, which are what a container without its own can be shown.
@@ -27,7 +27,7 @@ impl Cgroup {
             hierarchy.controllers.iter().map(move |name| (name.clone(), own(hierarchy)))
         });
         let unified = layout.unified.iter().map(|hierarchy| (UNIFIED.to_owned(), own(hierarchy)));
-        Self { paths: v1.chain(unified).collect() }
+        Self { paths: v1.chain(unified).collect(), unit: None }
     }
 
     /// Whether the container has no cgroup of its own.
@@ -93,16 +93,22 @@ impl Cgroup {
     /// [`Error::NotPermitted`] names the first limit that cannot be had.
     pub fn apply_permitted(&self, resources: &LinuxResources) -> Result<()> {
         let settings = driver::settings(self, resources)?;
-        driver::write_all(self, &settings, None).map_err(|error| match error {
-            Error::MissingController { controller, file, value } => {
-                Error::NotPermitted { controller, file, value }
-            }
-            other => other,
-        })
+        self.tell(&settings, None)?;
+        driver::write_all(self, &settings, None).map_err(Error::permission)
     }
 }
 
 impl Error {
+    /// The same, where the reason is that the caller may have no more.
+    pub(crate) fn permission(self) -> Self {
+        match self {
+            Self::MissingController { controller, file, value } => {
+                Self::NotPermitted { controller, file, value }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the caller lacks the permission.
     pub fn is_forbidden(&self) -> bool {
         matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))

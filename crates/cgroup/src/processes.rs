@@ -39,7 +39,6 @@ impl Cgroup {
         self.thaw_below(&below);
         match self.thaw() {
             Err(Error::NoFreezer | Error::NoCgroup) => Ok(()),
-            Err(error) if is_gone(&error) => Ok(()),
             result => result,
         }
     }

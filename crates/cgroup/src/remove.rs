@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::fs;
 use rustix::io::Errno;
 
+use crate::driver::systemd::Unit;
 use crate::error::{Error, Result};
 use crate::group::Cgroup;
 use crate::processes::children;
@@ -17,7 +18,7 @@ const FIRST_WAIT: Duration = Duration::from_micros(50);
 const LAST_WAIT: Duration = Duration::from_millis(10);
 
 impl Cgroup {
-    /// Removes the cgroup with all cgroups below it; what is not there is no error.
+    /// Removes the cgroup with all cgroups below it, and its unit; what is not there is no error.
     ///
     /// The kernel refuses with `EBUSY` as long as a process is in the cgroup, and processes that were just killed take
     /// a moment to go. All hierarchies share one deadline, and are tried in turns.
@@ -25,6 +26,12 @@ impl Cgroup {
     /// # Errors
     /// `EBUSY` if processes are still there after a second.
     pub fn remove(&self) -> Result<()> {
+        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
+        // Whatever systemd says: most of the directories on v1 are none of its own.
+        self.remove_dirs().and(stopped)
+    }
+
+    fn remove_dirs(&self) -> Result<()> {
         let deadline = Instant::now() + REMOVE_TIMEOUT;
         let mut wait = FIRST_WAIT;
         let mut left = self.dirs();

@@ -23,7 +23,7 @@ impl Cgroup {
                 *dir = join(dir, &sub);
             }
         }
-        Ok(Self { paths })
+        Ok(Self { paths, unit: self.unit.clone() })
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
         let paths = [("cpu", "/c/id"), ("memory", "/m/id"), ("", "/u/id")]
             .map(|(controller, dir)| (controller.to_owned(), dir.into()));
         let arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let cgroup = Cgroup { paths: paths.into() }.sub(&arguments).map_err(|e| e.to_string())?;
+        let cgroup = Cgroup { paths: paths.into(), unit: None }.sub(&arguments).map_err(|e| e.to_string())?;
         let dirs: Vec<_> = cgroup.paths().map(|(_, dir)| dir.display().to_string()).collect();
         Ok(dirs.join(" "))
     }

@@ -9,7 +9,7 @@ use crate::driver;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::group::{Cgroup, UNIFIED};
-use crate::settings::Write;
+use crate::settings::{Setting, Write};
 
 /// What stood in a file before it was written.
 #[derive(Debug)]
@@ -37,11 +37,21 @@ impl Cgroup {
         self.check_usage(resources)?;
         let mut before = Before::new();
         let written = driver::write_all(self, &settings, Some(&mut before))
-            .and_then(|()| policy.map_or(Ok(()), |policy| driver::change_devices(self, &policy)));
+            .and_then(|()| policy.as_ref().map_or(Ok(()), |policy| driver::change_devices(self, policy)))
+            .and_then(|()| self.tell_anew(&settings, policy.as_ref()));
         if written.is_err() {
             put_back(before);
         }
         written
+    }
+
+    /// Tells systemd of what has just been written, and writes it once more: systemd has its own idea of some files.
+    fn tell_anew(&self, settings: &[Setting], devices: Option<&Policy>) -> Result<()> {
+        if self.unit.is_none() {
+            return Ok(());
+        }
+        self.tell(settings, devices)?;
+        driver::write_all(self, settings, None)
     }
 
     /// Refuses a limit below what is used already, where that was wished (`checkBeforeUpdate`): cgroup2 would take it, and kill.

@@ -18,6 +18,7 @@ mod notify;
 pub mod ops;
 pub mod pages;
 mod pidfd_socket;
+mod placement;
 pub mod restore;
 mod state;
 mod status;
@@ -30,6 +31,7 @@ pub use state::State;
 pub use status::Status;
 pub use store::Store;
 
+pub use cgroup::Host as SystemdHost;
 pub use criu::{CgroupMode, NetworkLock, PageSocket, PreDumpMode, Tcp};
 pub use seccomp::{Features as SeccompFeatures, library_version as libseccomp_version};
 pub use sys::process::Exit;

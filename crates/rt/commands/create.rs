@@ -54,6 +54,7 @@ impl Creation {
             preserve_fds: self.preserve_fds,
             notify_socket: context::notify_socket(),
             rootless: context.rootless,
+            systemd: context.systemd.clone(),
         })
     }
 }

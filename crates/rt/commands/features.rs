@@ -35,7 +35,7 @@ fn document() -> Value {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": ::spec::capability_names().collect::<Vec<_>>(),
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
@@ -50,7 +50,7 @@ fn document() -> Value {
             "dev.rt.version": env!("CARGO_PKG_VERSION"),
             "dev.rt.commit": env!("RT_COMMIT")
         },
-        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"]
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config", "org.systemd.property."]
     })
 }
 

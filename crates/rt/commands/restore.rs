@@ -80,6 +80,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         pid_file: arguments.pid_file,
         detach: arguments.detach,
         no_subreaper: arguments.no_subreaper,
+        systemd: context.systemd.clone(),
         lsm_profile: arguments.lsm_profile,
         lsm_mount_context: arguments.lsm_mount_context,
     };

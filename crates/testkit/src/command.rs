@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::Fallible;
 use crate::wait::{becomes_true, patience};
+use crate::{Fallible, Systemd};
 
 /// What the program gets as its standard streams.
 #[derive(Debug)]
@@ -111,6 +111,13 @@ impl Cmd {
     /// Runs it in the network namespace at `path`, with the mounts as they are.
     pub fn in_network(self, path: &str) -> Self {
         self.wrapped(Command::new("nsenter"), &[&format!("--net={path}"), "sh", "-c"], "true")
+    }
+
+    /// Runs it on the machine that this systemd manages.
+    pub fn in_systemd(self, systemd: &Systemd) -> Self {
+        let (entrance, words) = systemd.entrance();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        self.moved(entrance.command, &words)
     }
 
     /// Runs it as the unprivileged user and group `id`, after the shell command `setup`.

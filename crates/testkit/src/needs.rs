@@ -170,6 +170,22 @@ pub fn cgroup_v1() -> Result<(), String> {
     met(Path::new("/sys/fs/cgroup/freezer/tasks").exists(), "cgroup v1 at /sys/fs/cgroup/freezer")
 }
 
+/// systemd, to be started in namespaces of a case's own.
+///
+/// # Errors
+/// See [`root`].
+pub fn systemd() -> Result<(), String> {
+    unshare()?;
+    met(
+        Path::new(crate::systemd::PROGRAM).exists(),
+        "systemd at /usr/lib/systemd/systemd (Debian: systemd)",
+    )?;
+    let has_v2 = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+        .iter()
+        .any(|dir| Path::new(dir).join("cgroup.procs").exists());
+    met(has_v2, "cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified")
+}
+
 /// The hybrid layout, out of which views of v1 alone and of v2 alone can be made.
 ///
 /// # Errors

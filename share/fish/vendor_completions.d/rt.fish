@@ -31,7 +31,7 @@ complete -c rt -n "__fish_rt_needs_command" -l root -d 'Where the state of conta
 complete -c rt -n "__fish_rt_needs_command" -l criu -d 'The criu to use [default: $RT_CRIU, or criu in PATH]' -r -F
 complete -c rt -n "__fish_rt_needs_command" -l rootless -d 'Ignore errors of cgroup permissions (true, false or auto)' -r
 complete -c rt -n "__fish_rt_needs_command" -l debug -d 'Tell each step, with its time'
-complete -c rt -n "__fish_rt_needs_command" -l systemd-cgroup -d 'Have systemd make the cgroups (not supported yet)'
+complete -c rt -n "__fish_rt_needs_command" -l systemd-cgroup -d 'Have systemd make the cgroups (linux.cgroupsPath is then SLICE:PREFIX:NAME)'
 complete -c rt -n "__fish_rt_needs_command" -s v -l version -d 'Print the version'
 complete -c rt -n "__fish_rt_needs_command" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_needs_command" -f -a "checkpoint" -d 'Freeze a container into a directory of images'

@@ -180,6 +180,28 @@ impl Policy {
         Some((more(&self.exceptions, &now), more(&now, &self.exceptions)))
     }
 
+    /// The policy as systemd's `DevicePolicy=` and `DeviceAllow=` have it, as far as they can.
+    ///
+    /// A few denied devices cannot be said, nor can one minor number of every major; the file or program that is written
+    /// afterwards says them.
+    pub(crate) fn unit_entries(&self) -> (&'static str, Vec<(String, String)>) {
+        if self.default_allow {
+            return ("auto", Vec::new());
+        }
+        let device = |pattern: &Pattern| {
+            let kind = if pattern.kind == Kind::Block { "block" } else { "char" };
+            match (pattern.major, pattern.minor) {
+                (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
+                (Some(major), None) => Some(format!("{kind}-{major}")),
+                (None, None) => Some(format!("{kind}-*")),
+                (None, Some(_)) => None,
+            }
+        };
+        let entries =
+            self.exceptions().filter_map(|(pattern, access)| Some((device(pattern)?, access.to_string())));
+        ("strict", entries.collect())
+    }
+
     fn add(&mut self, rule: &LinuxDeviceCgroup) -> std::result::Result<(), String> {
         let text = rule.access().as_deref().unwrap_or_default();
         if text.is_empty() {

@@ -10,7 +10,7 @@ const MIN_SHARES: u64 = 2;
 /// The kernel's MAX_SHARES.
 const MAX_SHARES: u64 = 1 << 18;
 /// The period, in µs, that the kernel starts with (Documentation/admin-guide/cgroup-v2.rst, cpu.max).
-const DEFAULT_PERIOD: u64 = 100_000;
+pub(super) const DEFAULT_PERIOD: u64 = 100_000;
 
 pub(super) fn cpuset(cpu: &LinuxCpu, list: &mut List) {
     for (file, value) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {

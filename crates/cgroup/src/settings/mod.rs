@@ -9,6 +9,7 @@ mod cpu;
 mod io;
 mod memory;
 mod other;
+mod property;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use std::borrow::Cow;
 use spec::oci::LinuxResources;
 
 use crate::error::Result;
+
+pub use property::{Property, properties};
 
 /// The generation of cgroups that a list is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

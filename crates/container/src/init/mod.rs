@@ -67,8 +67,8 @@ pub(crate) struct Init<'a> {
     pub(crate) sources: TreeSources<'a>,
     /// Whether an unprivileged user maps the ids of the new user namespace. Init cannot tell: once they are mapped, it is root.
     pub(crate) is_mapped_by_user: bool,
-    /// The doors of the container's cgroup.
-    pub(crate) cgroup: cgroup::Entry,
+    /// The doors of the container's cgroup; None: the parent has systemd carry this process in.
+    pub(crate) cgroup: Option<cgroup::Entry>,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
     pub(crate) unshare_cgroup: bool,
     /// Whether to make a time namespace with offsets.
@@ -100,9 +100,9 @@ impl Init<'_> {
         fail(wire, failure)
     }
 
-    /// Whether there is something that the parent must do before anything else: map ids, move network devices.
+    /// Whether there is something that the parent must do before anything else: make the cgroup, map ids, move network devices.
     pub(crate) fn waits_for_parent(&self) -> bool {
-        self.new.contains(Namespaces::USER) || devices::any(self.config)
+        self.cgroup.is_none() || self.new.contains(Namespaces::USER) || devices::any(self.config)
     }
 
     /// Everything that can be done before the start.
@@ -111,12 +111,14 @@ impl Init<'_> {
         if !self.is_mapped_by_user {
             hide()?;
         }
-        self.cgroup.enter().during("enter the container's cgroup")?;
-        scheduling::unbind();
+        if let Some(doors) = &self.cgroup {
+            doors.enter().during("enter the container's cgroup")?;
+        }
         let clocks = self.shift_clocks.then(|| Clocks::open(self.config)).transpose()?;
         if self.waits_for_parent() {
             wait_go(wire)?;
         }
+        scheduling::unbind();
         if self.user_namespace {
             become_root()?;
             hide()?;

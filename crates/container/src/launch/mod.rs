@@ -15,8 +15,10 @@ use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
 use crate::hooks;
 use crate::init::{Init, StartSignal, TreeSources, clocks};
+use crate::placement;
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
+use cgroup::UnitPlan;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
@@ -41,8 +43,10 @@ pub enum Terminal {
 }
 
 /// How an init process is to be started, besides what the bundle says.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Options {
+    /// The unit that is to be made around the process, where systemd makes the cgroup.
+    pub(crate) unit: Option<UnitPlan>,
     pub(crate) terminal: Terminal,
     /// Whether to wait on `start.sock`; else the parent starts it.
     pub(crate) wait_for_start: bool,
@@ -74,7 +78,8 @@ impl Launched {
     }
 }
 
-/// Makes the init process of a container whose cgroup stands, with its limits set; keeps the record up to date.
+/// Makes the init process of a container whose cgroup stands, with its limits set, or is made now, around it; keeps the record up
+/// to date.
 pub(crate) fn launch(
     entry: &Entry,
     record: &mut Record,
@@ -91,7 +96,9 @@ pub(crate) fn launch(
     let filter = Filter::of(&bundle.config, entry.path.parent())?;
     let plan = crate::tree::plan(entry, record, &bundle.config)?;
     let (console, master_side) = console_ends(&options.terminal)?;
-    let clone_dir = record.cgroup.clone_fd()?;
+    // A cgroup that is still to be made has no doors: systemd carries the process in.
+    let clone_dir = if options.unit.is_some() { None } else { record.cgroup.clone_fd()? };
+    let doors = if options.unit.is_some() { None } else { Some(record.cgroup.entry(clone_dir.is_some())?) };
     let joined = Joined::open_all(&namespaces)?;
     joined::check_sysctls(&bundle.config, &joined)?;
     let maps = MountMaps::make(&plan)?;
@@ -104,7 +111,7 @@ pub(crate) fn launch(
         joined: if user { &[] } else { &joined },
         is_mapped_by_user: all_new.contains(Namespaces::USER) && !sys::is_root(),
         sources: if user && sys::is_root() { TreeSources::Parent } else { TreeSources::Own(&maps) },
-        cgroup: record.cgroup.entry(clone_dir.is_some())?,
+        cgroup: doors,
         unshare_cgroup: all_new.contains(Namespaces::CGROUP),
         shift_clocks,
         start: if options.wait_for_start { StartSignal::Socket(listen(entry)?) } else { StartSignal::Parent },
@@ -131,6 +138,10 @@ pub(crate) fn launch(
     record.init = Some(identify(&child)?);
     log::debug!("{}: init is process {}", entry.id, child.pid);
     entry.save(record)?;
+    if let Some(unit) = &options.unit {
+        placement::start_unit(entry, record, unit, child.pid.as_raw_pid())?;
+    }
+    placement::hand_over(&record.cgroup, &bundle.config)?;
     let network = namespaces.path(Ns::Network).cloned();
     let network = network.unwrap_or_else(|| format!("/proc/{}/ns/net", child.pid).into());
     if init.new.contains(Namespaces::USER) {

@@ -3,8 +3,9 @@
 //! ```text
 //!   parent                                     init (the child)
 //!   ------                                     ----------------
-//!   cgroup: make, limit
+//!   cgroup: make, limit                        (where systemd makes it, only once init is there to be carried in)
 //!   clone3                                     enters the cgroup by itself
+//!   systemd's unit,
 //!   write id maps,
 //!   move net devices   -- Go -->               (only where there are any) becomes root in a user namespace
 //!   open the sources   -- descriptors -->      (only for a user namespace, and as root)

@@ -9,7 +9,7 @@ use crate::notify;
 use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
-use cgroup::{Cgroup, Layout};
+use cgroup::{Cgroup, Host, Layout, UnitPlan};
 use spec::{Bundle, HookKind, Id, Namespace, Process};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub enum Rootless {
 
 impl Rootless {
     /// Whether it is so for the calling process.
-    fn holds(self) -> bool {
+    pub fn holds(self) -> bool {
         match self {
             Self::True => true,
             Self::False => false,
@@ -64,6 +64,8 @@ pub struct Create {
     pub notify_socket: Option<PathBuf>,
     /// Whether it can do without a cgroup.
     pub rootless: Rootless,
+    /// The systemd that is to make the cgroup; None: it is made here.
+    pub systemd: Option<Host>,
 }
 
 impl Create {
@@ -153,9 +155,10 @@ fn make(
     wait_for_start: bool,
 ) -> Result<Made> {
     let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
-    let mut container = Unfinished::begin(store, &request.id, bundle)?;
-    container.make_cgroup(bundle, request.rootless)?;
+    let mut container = Unfinished::begin(store, &request.id, bundle, request.systemd.as_ref())?;
+    let unit = container.make_cgroup(bundle, request.rootless)?;
     let options = Options {
+        unit,
         terminal,
         wait_for_start,
         no_pivot: request.no_pivot,
@@ -216,9 +219,13 @@ pub(crate) struct Unfinished {
 
 impl Unfinished {
     /// Writes down what is going to be made, before anything is.
-    pub(crate) fn begin(store: &Store, id: &Id, bundle: &Bundle) -> Result<Self> {
+    pub(crate) fn begin(store: &Store, id: &Id, bundle: &Bundle, systemd: Option<&Host>) -> Result<Self> {
         let cgroups_path = bundle.config.linux().and_then(|l| l.cgroups_path().as_deref());
-        let cgroup = Cgroup::locate(&Layout::detect()?, cgroups_path, id.as_str())?;
+        let layout = Layout::detect()?;
+        let cgroup = match systemd {
+            None => Cgroup::locate(&layout, cgroups_path, id.as_str())?,
+            Some(host) => Cgroup::locate_unit(&layout, cgroups_path, id.as_str(), host)?,
+        };
         let record = Record {
             version: VERSION,
             bundle: bundle.dir.clone(),
@@ -239,9 +246,16 @@ impl Unfinished {
     }
 
     /// Makes the cgroup, with the limits that the bundle asks for; a cgroup that is somebody else's is left alone.
-    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle, rootless: Rootless) -> Result<()> {
+    ///
+    /// Where systemd makes it, nothing is made yet: the plan is for when there is a process.
+    pub(crate) fn make_cgroup(&mut self, bundle: &Bundle, rootless: Rootless) -> Result<Option<UnitPlan>> {
         let linux = bundle.config.linux();
         let resources = linux.and_then(|l| l.resources().clone()).unwrap_or_default();
+        let (_, record) = self.parts();
+        if record.cgroup.is_unit() {
+            let plan = record.cgroup.plan_unit(&resources, &record.annotations);
+            return plan.or_else(|e| self.leave_alone(e));
+        }
         let is_asked_for =
             linux.and_then(|l| l.cgroups_path().as_ref()).is_some_and(|p| !p.as_os_str().is_empty());
         let (entry, record) = self.parts();
@@ -252,9 +266,7 @@ impl Unfinished {
             made = record.cgroup.create_permitted();
         }
         if let Err(e) = made {
-            // Not ours: it must outlive the undo.
-            let entry = self.parts.take().map(|(entry, _)| entry);
-            return entry.map_or(Ok(()), Entry::remove).and(Err(e.into()));
+            return self.leave_alone(e);
         }
         if !sys::is_root() && !record.cgroup.is_none() {
             record.cgroup.leave_out_closed(&Layout::detect()?);
@@ -267,7 +279,13 @@ impl Unfinished {
             applied => applied,
         }?;
         log::debug!("{}: limits set", entry.id);
-        Ok(())
+        Ok(None)
+    }
+
+    /// The cgroup is not ours: it must outlive the undo.
+    fn leave_alone<T>(&mut self, error: cgroup::Error) -> Result<T> {
+        let entry = self.parts.take().map(|(entry, _)| entry);
+        entry.map_or(Ok(()), Entry::remove).and(Err(error.into()))
     }
 
     /// The directory and the record.

@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::hooks;
 use crate::launch::{Terminal, open_namespace};
 use crate::ops::{self, Unfinished};
+use crate::placement;
 use crate::state::HookState;
 use crate::store::{self, Record, Store};
-use cgroup::{Cgroup, Layout};
+use cgroup::{Cgroup, Host, Layout, UnitPlan};
 use criu::{InheritFd, Launch, NetworkLock, Restore as Request};
 use events::Events;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -59,6 +60,8 @@ pub struct Restore {
     pub detach: bool,
     /// Do not adopt the orphans of the container.
     pub no_subreaper: bool,
+    /// The systemd that is to make the cgroup; None: it is made here.
+    pub systemd: Option<Host>,
     /// Another security profile than the dumped one (`apparmor:NAME`, `selinux:LABEL`).
     pub lsm_profile: Option<String>,
     /// Another SELinux context for mounts.
@@ -96,9 +99,9 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     let wants_terminal = bundle.config.process()?.terminal;
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
-    let mut container = Unfinished::begin(store, &request.id, &bundle)?;
-    container.make_cgroup(&bundle, ops::Rootless::False)?;
-    let restored = bring_back(&mut container, request, &bundle, &terminal)?;
+    let mut container = Unfinished::begin(store, &request.id, &bundle, request.systemd.as_ref())?;
+    let unit = container.make_cgroup(&bundle, ops::Rootless::False)?;
+    let restored = bring_back(&mut container, request, &bundle, &terminal, unit.as_ref())?;
     let pid = restored.child.pid.as_raw_pid();
     if let Some(path) = &request.pid_file {
         ops::write_pid_file(path, pid)?;
@@ -154,6 +157,7 @@ fn bring_back(
     request: &Restore,
     bundle: &Bundle,
     terminal: &Terminal,
+    unit: Option<&UnitPlan>,
 ) -> Result<Restored> {
     let (entry, record) = container.parts();
     let namespaces = bundle.config.namespaces()?;
@@ -170,9 +174,8 @@ fn bring_back(
     // CRIU wants the root to be a mount point.
     view.bind(&record.rootfs, &record.rootfs)?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
-    let mut external = external::for_restore(&plan)?;
+    let mut external = external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?;
     external.extend_from_slice(&request.allow.external);
-    external.extend(external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?);
     let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
     let is_network_empty = namespaces.is_new(Ns::Network)
@@ -187,7 +190,14 @@ fn bring_back(
     let mut session = launch.start()?;
     drop(view);
     // Whatever criu makes is born in its own cgroup, so that is the container's from now on.
-    session.pid().map_or(Ok(()), |pid| record.cgroup.add(pid))?;
+    match (session.pid(), unit) {
+        (None, _) => {}
+        (Some(pid), None) => record.cgroup.add(pid)?,
+        (Some(pid), Some(unit)) => placement::start_unit(entry, record, unit, pid)?,
+    }
+    placement::hand_over(&record.cgroup, &bundle.config)?;
+    // The cgroup is among them, so not before it is made.
+    external.extend(external::for_restore(&plan)?);
     let criu_request = Request {
         external,
         inherit_fds,
