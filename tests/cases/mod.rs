@@ -17,6 +17,7 @@ mod idmap;
 mod images;
 mod kill;
 mod killed;
+mod limits;
 mod list;
 mod namespaces;
 mod netdevices;
@@ -74,6 +75,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("at_once", at_once::cases())
         .module("attacks", attacks::cases())
         .module("cgroups", cgroups::cases())
+        .module("limits", limits::cases())
         .module("handover", handover::cases())
         .module("hooks", hooks::cases())
         .module("namespaces", namespaces::cases())

@@ -188,6 +188,39 @@ pub fn cgroup_v2() -> Result<(), String> {
     met(Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), "cgroup v2 at /sys/fs/cgroup")
 }
 
+/// The memory controller, on v2 or on v1.
+///
+/// # Errors
+/// See [`root`].
+pub fn memory_controller() -> Result<(), String> {
+    controller("memory")
+}
+
+/// The pids controller, on v2 or on v1.
+///
+/// # Errors
+/// See [`root`].
+pub fn pids_controller() -> Result<(), String> {
+    controller("pids")
+}
+
+/// The cpu controller, on v2 or on v1.
+///
+/// # Errors
+/// See [`root`].
+pub fn cpu_controller() -> Result<(), String> {
+    controller("cpu")
+}
+
+fn controller(name: &str) -> Result<(), String> {
+    let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let v1 = Path::new("/sys/fs/cgroup").join(name).join("tasks");
+    met(
+        v2.split_whitespace().any(|there| there == name) || v1.exists(),
+        &format!("the cgroup controller {name}"),
+    )
+}
+
 fn met(yes: bool, what: &str) -> Result<(), String> {
     if yes { Ok(()) } else { Err(format!("needs {what}")) }
 }
