@@ -1,8 +1,10 @@
 //! The cases, and the few helpers that several modules share.
 
+mod apparmor;
 mod at_once;
 mod attacks;
 mod bad_input;
+mod calls;
 mod cgroups;
 mod checkpoint;
 mod counter;
@@ -76,6 +78,8 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("attacks", attacks::cases())
         .module("cgroups", cgroups::cases())
         .module("limits", limits::cases())
+        .module("apparmor", apparmor::cases())
+        .module("calls", calls::cases())
         .module("handover", handover::cases())
         .module("hooks", hooks::cases())
         .module("namespaces", namespaces::cases())
@@ -89,7 +93,12 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("rootless", rootless::cases())
         .module("roots", roots::cases())
         .module("userns", userns::cases())
+        .twins_when_brief(&ABOUT_THE_KERNEL)
 }
+
+/// Modules about what differs between kernels and layouts of cgroups: there a brief run asks runc too.
+const ABOUT_THE_KERNEL: [&str; 8] =
+    ["apparmor", "calls", "cgroups", "delete", "kill", "limits", "pause", "ps"];
 
 /// A script that stays.
 const SLEEPER: &str = "while :; do sleep 1000; done";

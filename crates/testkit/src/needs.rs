@@ -33,6 +33,23 @@ pub fn runc() -> Result<(), String> {
     met(in_path("runc").is_some(), "runc in PATH")
 }
 
+/// crun, to be compared with.
+///
+/// # Errors
+/// See [`root`].
+pub fn crun() -> Result<(), String> {
+    met(in_path("crun").is_some(), "crun in PATH")
+}
+
+/// A kernel with AppArmor, and the means to load a profile.
+///
+/// # Errors
+/// See [`root`].
+pub fn apparmor() -> Result<(), String> {
+    met(Path::new("/sys/kernel/security/apparmor/profiles").exists(), "AppArmor in the kernel")?;
+    met(in_path("apparmor_parser").is_some(), "apparmor_parser in PATH (Debian: apparmor)")
+}
+
 /// A C compiler that can link a program without shared libraries.
 ///
 /// # Errors
