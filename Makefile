@@ -38,13 +38,13 @@ test: ## everything: lint, and all tests, those with real containers and CRIU in
 	@$(MAKE) --no-print-directory lint
 	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo test --workspace --locked --no-fail-fast
 
-test-vm: ## the integration tests in a virtual machine: cgroup v2 alone, Debian's kernel, systemd (ARGS=pause picks by name)
+test-vm: ## the integration tests in a virtual machine: cgroup v2 alone, AppArmor (ARGS=pause picks by name)
 	@scripts/setup test-vm
 	@$(STATIC) scripts/vm test $(ARGS)
 
-vm-shell: ## a shell in that machine, with rt in PATH; VM_INIT=systemd for one where that runs
+vm-shell: ## a shell in that machine, with rt in PATH (ARGS=commands runs these there)
 	@scripts/setup test-vm
-	@$(STATIC) scripts/vm shell
+	@$(STATIC) scripts/vm shell $(ARGS)
 
 lint: ## formatting, and clippy with warnings denied
 	cargo fmt --all --check
