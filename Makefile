@@ -9,7 +9,7 @@ RT := $(TARGET_DIR)/release/rt
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit integration compat docs bench fuzz install criu clean
+.PHONY: help build demo test test-vm vm-shell lint unit integration compat docs bench fuzz install criu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ test: ## everything: lint, and all tests, those with real containers and CRIU in
 	@scripts/setup test
 	@$(MAKE) --no-print-directory lint
 	criu=$$(scripts/get-criu) && RT_CRIU=$$criu cargo test --workspace --locked --no-fail-fast
+
+test-vm: ## the integration tests in a virtual machine: cgroup v2 alone, AppArmor (ARGS=pause picks by name)
+	@scripts/setup test-vm
+	@$(STATIC) scripts/vm test $(ARGS)
+
+vm-shell: ## a shell in that machine, with rt in PATH (ARGS=commands runs these there)
+	@scripts/setup test-vm
+	@$(STATIC) scripts/vm shell $(ARGS)
 
 lint: ## formatting, and clippy with warnings denied
 	cargo fmt --all --check

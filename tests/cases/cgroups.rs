@@ -13,7 +13,6 @@ const V1: &str = "umount /sys/fs/cgroup/unified";
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        both("pids_limit_stops_a_fork", pids_limit_stops_a_fork).needs(needs::cgroup_v1),
         both("memory_limit_is_in_force", memory_limit_is_in_force).needs(needs::cgroup_v1),
         both("v2_spec_has_a_cgroup_namespace", v2_spec_has_a_cgroup_namespace).needs(needs::hybrid),
         both("v2_life", |test| life(test, V2)).needs(needs::hybrid),
@@ -27,14 +26,6 @@ pub(crate) fn cases() -> Vec<Case> {
         .needs(needs::hybrid)
         .needs(needs::criu),
     ]
-}
-
-fn pids_limit_stops_a_fork(test: &Test) -> Outcome {
-    let script = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; wait";
-    let bundle = test.bundle()?.set("/linux/resources/pids/limit", json!(5)).script(script).build()?;
-    let output = test.container(&bundle).run_foreground(&[]).fails()?;
-    assert!(output.stderr.contains("fork"), "{output}");
-    Ok(())
 }
 
 fn memory_limit_is_in_force(test: &Test) -> Outcome {

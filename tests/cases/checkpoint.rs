@@ -236,12 +236,13 @@ fn work_path_holds_the_log(test: &Test) -> Outcome {
     let container = counting(test)?;
     let (images, work) = (test.new_path("images"), test.new_path("work"));
     container.checkpoint(&images, &["--work-path", &work])?;
-    assert!(std::fs::metadata(format!("{work}/dump.log"))?.len() > 0);
+    // It may be empty: CRIU writes down warnings only.
+    assert!(std::fs::exists(format!("{work}/dump.log"))?);
     assert!(!std::fs::exists(format!("{images}/dump.log"))?);
     assert!(std::fs::exists(format!("{images}/inventory.img"))?);
     assert!(std::fs::exists(format!("{images}/descriptors.json"))?);
     container.restore(&images, &["--work-path", &work])?;
-    assert!(std::fs::metadata(format!("{work}/restore.log"))?.len() > 0);
+    assert!(std::fs::exists(format!("{work}/restore.log"))?);
     assert!(!std::fs::exists(format!("{images}/restore.log"))?);
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The cases, and the few helpers that several modules share.
 
+mod apparmor;
 mod at_once;
 mod attacks;
 mod bad_input;
+mod calls;
 mod cgroups;
 mod checkpoint;
 mod counter;
@@ -18,6 +20,7 @@ mod idmap;
 mod images;
 mod kill;
 mod killed;
+mod limits;
 mod list;
 mod namespaces;
 mod netdevices;
@@ -80,6 +83,9 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("at_once", at_once::cases())
         .module("attacks", attacks::cases())
         .module("cgroups", cgroups::cases())
+        .module("limits", limits::cases())
+        .module("apparmor", apparmor::cases())
+        .module("calls", calls::cases())
         .module("handover", handover::cases())
         .module("hooks", hooks::cases())
         .module("namespaces", also_on_v2(namespaces::cases()))
@@ -97,7 +103,12 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("rootless_systemd", rootless_systemd::cases())
         .module("roots", roots::cases())
         .module("userns", userns::cases())
+        .twins_when_brief(&ABOUT_THE_KERNEL)
 }
+
+/// Modules about what differs between kernels and layouts of cgroups: there a brief run asks runc too.
+const ABOUT_THE_KERNEL: [&str; 8] =
+    ["apparmor", "calls", "cgroups", "delete", "kill", "limits", "pause", "ps"];
 
 /// A script that stays.
 const SLEEPER: &str = "while :; do sleep 1000; done";

@@ -30,14 +30,16 @@ pub fn create_mountpoints(plan: &Plan, rootfs: &Root) -> Result<()> {
 /// its own mount namespace.
 ///
 /// CRIU mounts what is external from the source that it is told, and of several with one source it forgets the attributes of
-/// some (CRIU(4.2)): a masked directory came back writable.
+/// some (CRIU(4.2)): a masked directory came back writable. An older one forgets that the root was read-only (CRIU(4.1)).
 pub fn protect_again(plan: &Plan, hollow: &[Hollow], container: &Root) -> Result<()> {
     let is_hollow = |step: &MountStep| hollow.iter().any(|hollow| hollow.name == step.destination);
     let bound = plan.mounts.iter().filter(|step| matches!(step.kind, Kind::Bind(_)) || is_hollow(step));
     let bound = bound.map(|step| (step.destination.as_path(), step.final_attrs()));
     let mask = AttrChange { set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC, clear: 0 };
     let masked = plan.masked.iter().map(|path| (path.as_path(), mask));
-    for (path, attrs) in bound.chain(masked).filter(|(_, attrs)| !attrs.is_empty()) {
+    let readonly = AttrChange { set: attr::RDONLY, clear: 0 };
+    let root = plan.readonly_root.then_some((Path::new("/"), readonly)).into_iter();
+    for (path, attrs) in root.chain(bound).chain(masked).filter(|(_, attrs)| !attrs.is_empty()) {
         let step = || format!("protect {path:?} again");
         let place = match container.open(path) {
             Err(error) if error.is(Errno::NOENT.raw_os_error()) => continue,

@@ -88,12 +88,11 @@ pub enum Listed {
 pub fn count(what: Listed) -> Result<usize> {
     // linux/netfilter/nfnetlink.h: the subsystem is the high byte of the type; linux/rtnetlink.h.
     // Protocol 0, which is no value here, is NETLINK_ROUTE.
-    let (protocol, kind, family) = match what {
-        Listed::NftTables => {
-            (Some(netlink::NETFILTER), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, libc::AF_UNSPEC)
-        }
-        Listed::Rules4 => (None, libc::RTM_GETRULE, libc::AF_INET),
-        Listed::Rules6 => (None, libc::RTM_GETRULE, libc::AF_INET6),
+    const NFT_TABLES: u16 = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+    let (protocol, request) = match what {
+        Listed::NftTables => (Some(netlink::NETFILTER), dump_request(NFT_TABLES, libc::AF_UNSPEC, NFGENMSG)),
+        Listed::Rules4 => (None, dump_request(libc::RTM_GETRULE, libc::AF_INET, FIB_RULE_HDR)),
+        Listed::Rules6 => (None, dump_request(libc::RTM_GETRULE, libc::AF_INET6, FIB_RULE_HDR)),
     };
     let step = || format!("netlink, {what:?}");
     let socket = match rustix::net::socket_with(
@@ -105,7 +104,7 @@ pub fn count(what: Listed) -> Result<usize> {
         Err(rustix::io::Errno::PROTONOSUPPORT) => return Ok(0),
         other => other.call("socket", step)?,
     };
-    rustix::net::send(&socket, &dump_request(kind, family as u8), SendFlags::empty()).call("send", step)?;
+    rustix::net::send(&socket, &request, SendFlags::empty()).call("send", step)?;
     let mut total = 0;
     let mut buffer = vec![0u8; 32 * 1024];
     loop {
@@ -122,14 +121,19 @@ pub fn count(what: Listed) -> Result<usize> {
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFT_MSG_GETTABLE: u16 = 1;
 
-/// A struct nlmsghdr, and the family in the four or more bytes that every kind of list request starts with.
-fn dump_request(kind: u16, family: u8) -> [u8; 28] {
-    let mut request = [0u8; 28];
-    request[..4].copy_from_slice(&28u32.to_ne_bytes());
+/// The sizes of what follows the struct nlmsghdr. The kernel's log tells of each request that is longer.
+const NFGENMSG: usize = 4;
+const FIB_RULE_HDR: usize = 12;
+
+/// A struct nlmsghdr, and `size` bytes of which the first is the family, as in every kind of list request.
+fn dump_request(kind: u16, family: i32, size: usize) -> Vec<u8> {
+    let mut request = vec![0u8; 16 + size];
+    let length = request.len() as u32;
+    request[..4].copy_from_slice(&length.to_ne_bytes());
     request[4..6].copy_from_slice(&kind.to_ne_bytes());
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
     request[6..8].copy_from_slice(&flags.to_ne_bytes());
-    request[16] = family;
+    request[16] = family as u8;
     request
 }
 
@@ -165,8 +169,8 @@ mod tests {
     #[test]
     fn a_cut_datagram_ends_the_count() {
         assert_eq!(messages(&[]), (0, false));
-        assert_eq!(messages(&dump_request(26, 0)), (1, false));
-        let mut done = dump_request(3, 0).to_vec();
+        assert_eq!(messages(&dump_request(26, 0, 12)), (1, false));
+        let mut done = dump_request(3, 0, 12);
         done.truncate(20);
         assert_eq!(messages(&done), (0, true));
         assert_eq!(messages(&[1, 0, 0, 0, 0, 0]), (0, false));

@@ -33,6 +33,23 @@ pub fn runc() -> Result<(), String> {
     met(in_path("runc").is_some(), "runc in PATH")
 }
 
+/// crun, to be compared with.
+///
+/// # Errors
+/// See [`root`].
+pub fn crun() -> Result<(), String> {
+    met(in_path("crun").is_some(), "crun in PATH")
+}
+
+/// A kernel with AppArmor, and the means to load a profile.
+///
+/// # Errors
+/// See [`root`].
+pub fn apparmor() -> Result<(), String> {
+    met(Path::new("/sys/kernel/security/apparmor/profiles").exists(), "AppArmor in the kernel")?;
+    met(in_path("apparmor_parser").is_some(), "apparmor_parser in PATH (Debian: apparmor)")
+}
+
 /// A C compiler that can link a program without shared libraries.
 ///
 /// # Errors
@@ -209,11 +226,40 @@ pub fn cgroup_v2() -> Result<(), String> {
 /// # Errors
 /// See [`root`].
 pub fn controllers() -> Result<(), String> {
+    ["memory", "pids", "cpu"].into_iter().try_for_each(controller)
+}
+
+/// The memory controller, on v2 or on v1.
+///
+/// # Errors
+/// See [`root`].
+pub fn memory_controller() -> Result<(), String> {
+    controller("memory")
+}
+
+/// The pids controller, on v2 or on v1.
+///
+/// # Errors
+/// See [`root`].
+pub fn pids_controller() -> Result<(), String> {
+    controller("pids")
+}
+
+/// The cpu controller, on v2 or on v1.
+///
+/// # Errors
+/// See [`root`].
+pub fn cpu_controller() -> Result<(), String> {
+    controller("cpu")
+}
+
+fn controller(name: &str) -> Result<(), String> {
     let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let lacks = ["memory", "pids", "cpu"].into_iter().find(|name| {
-        !v2.split_whitespace().any(|found| found == *name) && !Path::new("/sys/fs/cgroup").join(name).exists()
-    });
-    met(lacks.is_none(), &format!("the cgroup controller {}", lacks.unwrap_or_default()))
+    let v1 = Path::new("/sys/fs/cgroup").join(name).join("tasks");
+    met(
+        v2.split_whitespace().any(|there| there == name) || v1.exists(),
+        &format!("the cgroup controller {name}"),
+    )
 }
 
 fn met(yes: bool, what: &str) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
 use crate::needs::{self, Need};
-use crate::test::{RunDirectory, View};
+use crate::test::{RunDirectory, View, lock};
 use crate::{Fallible, Outcome, Runtime, Test};
 
 /// A case's function.
@@ -83,13 +83,14 @@ impl Case {
 pub struct Suite {
     rt: Runtime,
     cases: Vec<(&'static str, Case)>,
+    twins: &'static [&'static str],
 }
 
 impl Suite {
     /// An empty suite for the binary `rt`.
     #[must_use]
     pub fn new(rt: &str) -> Self {
-        Self { rt: Runtime::rt(rt), cases: Vec::new() }
+        Self { rt: Runtime::rt(rt), cases: Vec::new(), twins: &[] }
     }
 
     /// Adds a module's cases; their trials are called `module::case/runtime`.
@@ -97,6 +98,12 @@ impl Suite {
     pub fn module(mut self, name: &'static str, cases: Vec<Case>) -> Self {
         self.cases.extend(cases.into_iter().map(|case| (name, case)));
         self
+    }
+
+    /// Names the modules whose cases run on runc too when `RT_TEST_BRIEF` is set; those of the others then run on `rt` alone.
+    #[must_use]
+    pub fn twins_when_brief(self, twins: &'static [&'static str]) -> Self {
+        Self { twins, ..self }
     }
 
     /// Runs what `arguments` select; the closing words to print, and the exit code.
@@ -116,30 +123,46 @@ impl Suite {
     /// # Errors
     /// When the run's directory cannot be made.
     pub fn run(self, arguments: &Arguments) -> Fallible<Summary> {
-        let skipped = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::new(Mutex::new(Told::default()));
         let run =
             if needs::busybox().is_ok() && !arguments.list { Some(RunDirectory::create()?) } else { None };
         let run = Arc::new(run);
         let mut trials = Vec::new();
         let mut rt_only = BTreeMap::new();
+        let is_brief = std::env::var_os("RT_TEST_BRIEF").is_some_and(|value| !value.is_empty());
         for (module, case) in self.cases {
             let case = Arc::new(case);
             match case.runs {
+                Runs::OnBoth if is_brief && !self.twins.contains(&module) => {
+                    *rt_only.entry(BRIEF).or_insert(0) += 1;
+                }
                 Runs::OnBoth => {
-                    trials.push(trial(module, &case, Runtime::runc(), View::Machine, &run, &skipped));
+                    trials.push(trial(module, &case, Runtime::runc(), View::Machine, &run, &told));
                 }
                 Runs::OnRt(reason) => *rt_only.entry(reason).or_insert(0) += 1,
                 Runs::Comparing => {}
             }
-            trials.push(trial(module, &case, self.rt.clone(), View::Machine, &run, &skipped));
+            trials.push(trial(module, &case, self.rt.clone(), View::Machine, &run, &told));
             if case.also_on_v2 && needs::cgroup_v2().is_err() {
-                trials.push(trial(module, &case, self.rt.clone(), View::V2, &run, &skipped));
+                trials.push(trial(module, &case, self.rt.clone(), View::V2, &run, &told));
             }
         }
         let conclusion = libtest_mimic::run(arguments, trials);
-        let skipped = std::mem::take(&mut *skipped.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        Ok(Summary { conclusion, skipped, rt_only })
+        let told = std::mem::take(&mut *lock(&told));
+        Ok(Summary { conclusion, told, rt_only })
     }
+}
+
+/// Why a case has no trial on runc in a brief run.
+const BRIEF: &str = "the run is brief (RT_TEST_BRIEF)";
+
+/// What trials tell the summary.
+#[derive(Debug, Default)]
+struct Told {
+    /// Why a case was skipped, once for each.
+    skipped: Vec<String>,
+    /// The lines of [`Test::figure`].
+    figures: Vec<String>,
 }
 
 fn trial(
@@ -148,20 +171,22 @@ fn trial(
     runtime: Runtime,
     view: View,
     run: &Arc<Option<RunDirectory>>,
-    skipped: &Arc<Mutex<Vec<String>>>,
+    told: &Arc<Mutex<Told>>,
 ) -> Trial {
     let name = match case.runs {
         Runs::Comparing => format!("{module}::{}", case.name),
         _ => format!("{module}::{}/{}{}", case.name, runtime.name(), view.suffix()),
     };
-    let (case, run, skipped) = (Arc::clone(case), Arc::clone(run), Arc::clone(skipped));
+    let (case, run, told) = (Arc::clone(case), Arc::clone(run), Arc::clone(told));
     Trial::ignorable_test(name, move || {
         if let Some(reason) = unmet(&case, &runtime, view) {
-            skipped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(reason.clone());
+            lock(&told).skipped.push(reason.clone());
             return Ok(Completion::ignored_with(reason));
         }
         let test = Test::new(run.as_ref().as_ref().ok_or("no directory for the run")?, runtime, view)?;
-        (case.body)(&test)?;
+        let outcome = (case.body)(&test);
+        lock(&told).figures.append(&mut test.figures());
+        outcome?;
         test.finish()?;
         Ok(Completion::Completed)
     })
@@ -177,7 +202,7 @@ fn unmet(case: &Case, runtime: &Runtime, view: View) -> Option<String> {
 #[derive(Debug)]
 pub struct Summary {
     conclusion: Conclusion,
-    skipped: Vec<String>,
+    told: Told,
     rt_only: BTreeMap<&'static str, usize>,
 }
 
@@ -185,7 +210,7 @@ impl Summary {
     /// Failure when a case failed, or when one was skipped and `RT_TEST_NO_SKIPS` is set.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        if !self.skipped.is_empty() && std::env::var_os("RT_TEST_NO_SKIPS").is_some() {
+        if !self.told.skipped.is_empty() && std::env::var_os("RT_TEST_NO_SKIPS").is_some() {
             return ExitCode::FAILURE;
         }
         self.conclusion.exit_code()
@@ -201,11 +226,14 @@ impl fmt::Display for Summary {
         for (reason, count) in &self.rt_only {
             writeln!(f, "  {count} because {reason}")?;
         }
+        for figure in &self.told.figures {
+            writeln!(f, "{figure}")?;
+        }
         let mut reasons = BTreeMap::new();
-        for reason in &self.skipped {
+        for reason in &self.told.skipped {
             *reasons.entry(reason).or_insert(0) += 1;
         }
-        writeln!(f, "SKIPPED: {}", self.skipped.len())?;
+        writeln!(f, "SKIPPED: {}", self.told.skipped.len())?;
         for (reason, count) in reasons {
             writeln!(f, "  {count} {reason}")?;
         }

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -44,6 +44,11 @@ impl Drop for RunDirectory {
         // Fails when another run uses it, as it should.
         let _ = fs::remove_dir(&self.base);
     }
+}
+
+/// What one thread of a case leaves unfinished is no reason for the others not to go on.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes what runs that are over left behind.
@@ -99,6 +104,7 @@ pub struct Test {
     busybox: PathBuf,
     names: AtomicUsize,
     ids: Mutex<Vec<String>>,
+    figures: Mutex<Vec<String>>,
 }
 
 impl Test {
@@ -112,7 +118,8 @@ impl Test {
             fs::create_dir_all(directory.join(name))?;
         }
         let (busybox, names) = (run.busybox.clone(), AtomicUsize::new(0));
-        Ok(Self { runtime, view, tag, directory, busybox, names, ids: Mutex::default() })
+        let (ids, figures) = Default::default();
+        Ok(Self { runtime, view, tag, directory, busybox, names, ids, figures })
     }
 
     /// Whether the runtime is `rt`.
@@ -145,10 +152,20 @@ impl Test {
             fs::create_dir_all(directory.join(name))?;
         }
         let tag = format!("{}-{}", self.tag, runtime.name());
-        let names = AtomicUsize::new(0);
-        let (view, busybox) = (self.view, self.busybox.clone());
-        let other = Self { runtime, view, tag, directory, busybox, names, ids: Mutex::default() };
+        let (names, busybox) = (AtomicUsize::new(0), self.busybox.clone());
+        let (ids, figures) = Default::default();
+        let other = Self { runtime, view: self.view, tag, directory, busybox, names, ids, figures };
         used(&other)
+    }
+
+    /// Adds a line to the closing words of the suite, for what was measured.
+    pub fn figure(&self, line: String) {
+        lock(&self.figures).push(line);
+    }
+
+    /// The lines of [`Test::figure`].
+    pub(crate) fn figures(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.figures))
     }
 
     /// A path in the case's directory.
@@ -174,7 +191,7 @@ impl Test {
     #[must_use]
     pub fn new_id(&self) -> String {
         let id = format!("{}{}", self.tag, self.names.fetch_add(1, Ordering::Relaxed));
-        self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id.clone());
+        lock(&self.ids).push(id.clone());
         id
     }
 
@@ -301,7 +318,7 @@ impl Test {
     }
 
     fn delete_all(&self) -> Fallible<()> {
-        let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let ids = std::mem::take(&mut *lock(&self.ids));
         for id in ids.iter().filter(|id| Path::new(&self.root()).join(id).exists()) {
             self.cmd(&["delete", "--force", id]).succeeds()?;
         }
