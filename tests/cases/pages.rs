@@ -171,10 +171,11 @@ fn pre_dump_where_it_cannot_be(test: &Test) -> Outcome {
     counts_on(&container.bundle, "/log", 3)
 }
 
-/// 64 MiB of noise, of which nothing changes, and a file that gets a megabyte of new memory each second.
+/// 64 MiB of noise, of which nothing changes, and a megabyte of other memory that is new each second: in pieces that are small enough
+/// for the heap. A mapping that comes and goes beside the noise would be merged with it, and all of it count as changed.
 const WRITER: &str = "x=$(head -c 50331648 /dev/urandom | base64 | tr -d '\\n'); \
     echo \"$x\" | md5sum >/before; touch /ready; \
-    while ! test -e /go; do y=$(head -c 98304 /dev/urandom | base64); usleep 100000; done; \
+    while ! test -e /go; do y=$(head -c 36864 /dev/urandom | base64); usleep 50000; done; \
     echo \"$x\" | md5sum >/after; mv /after /done; while :; do sleep 1000; done";
 
 fn pre_dumps_and_a_dump(test: &Test) -> Outcome {

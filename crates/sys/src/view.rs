@@ -19,7 +19,8 @@ pub struct MountView {
 }
 
 impl MountView {
-    /// Enters a new mount namespace, which no mount leaves or enters.
+    /// Enters a new mount namespace, which no mount leaves. Those that are shared with the host get what is mounted there: who restores
+    /// a mount that was in such a group takes it from here.
     ///
     /// What must be mounted for one program alone is mounted in such a view, so there is nothing to unmount, also when everybody
     /// is killed. Directories for the program are opened in it too: the kernel lets nobody mount on what was opened in
@@ -27,7 +28,7 @@ impl MountView {
     pub fn private() -> Result<Self> {
         let view = Self::here()?;
         unshare(Namespaces::MOUNT)?;
-        mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
+        mount(None, Path::new("/"), libc::MS_REC | libc::MS_SLAVE)?;
         Ok(view)
     }
 

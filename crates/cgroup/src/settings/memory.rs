@@ -11,14 +11,34 @@ const UNLIMITED: i64 = -1;
 pub(super) fn memory(memory: &LinuxMemory, list: &mut List) -> Result<()> {
     let limit = memory.limit().unwrap_or(0);
     let swap = memory.swap().unwrap_or(0);
+    let swappiness = swappiness(memory)?;
     match list.version {
-        Version::V1 => v1(memory, limit, swap, list)?,
-        Version::V2 => v2(memory, limit, swap, list)?,
+        Version::V1 => {
+            v1(memory, limit, swap, list);
+            if let Some(value) = swappiness {
+                list.push("memory", vec![write("memory.swappiness", &value)], false);
+            }
+            Ok(())
+        }
+        // cgroup2 has none for a cgroup: it is the machine's.
+        Version::V2 => v2(memory, limit, swap, list),
     }
-    Ok(())
 }
 
-fn v1(memory: &LinuxMemory, limit: i64, swap: i64, list: &mut List) -> Result<()> {
+/// Out of range it is an error also where there is nothing to write it to.
+fn swappiness(memory: &LinuxMemory) -> Result<Option<u64>> {
+    match memory.swappiness() {
+        // -1, for "as it is", when it came through an unsigned number.
+        None | Some(u64::MAX) => Ok(None),
+        Some(value @ 0..=100) => Ok(Some(value)),
+        Some(value) => {
+            let reason = format!("invalid memory swappiness value {value}: valid range is 0-100");
+            Err(Error::resource("memory.swappiness", reason))
+        }
+    }
+}
+
+fn v1(memory: &LinuxMemory, limit: i64, swap: i64, list: &mut List) {
     if limit != 0 {
         list.push("memory", vec![write("memory.limit_in_bytes", &limit)], false);
     }
@@ -34,16 +54,6 @@ fn v1(memory: &LinuxMemory, limit: i64, swap: i64, list: &mut List) -> Result<()
     if memory.disable_oom_killer() == Some(true) {
         list.push("memory", vec![write("memory.oom_control", &1)], false);
     }
-    match memory.swappiness() {
-        // -1, for "as it is", when it came through an unsigned number.
-        None | Some(u64::MAX) => {}
-        Some(value @ 0..=100) => list.push("memory", vec![write("memory.swappiness", &value)], false),
-        Some(value) => {
-            let reason = format!("invalid memory swappiness value {value}: valid range is 0-100");
-            return Err(Error::resource("memory.swappiness", reason));
-        }
-    }
-    Ok(())
 }
 
 fn v2(memory: &LinuxMemory, limit: i64, swap: i64, list: &mut List) -> Result<()> {

@@ -162,7 +162,7 @@ mod tests {
     fn what_systemd_is_told() {
         let table: [(&str, &str, &str); 22] = [
             ("{}", "", ""),
-            (r#"{"cpu":{"shares":1024}}"#, "CPUShares 1024", "CPUWeight 39"),
+            (r#"{"cpu":{"shares":1024}}"#, "CPUShares 1024", "CPUWeight 100"),
             (r#"{"cpu":{"idle":1,"shares":1024}}"#, "", "CPUWeight 0 since 252"),
             (r#"{"cpu":{"idle":0,"shares":2}}"#, "CPUShares 2", "CPUWeight 1"),
             (

@@ -163,6 +163,8 @@ fn bring_back(
     let namespaces = bundle.config.namespaces()?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let manifest = Manifest::read(dirs.images().as_fd())?;
+    // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
+    let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
     if manifest.notify {
         crate::notify::make_directory(entry)?;
     }
@@ -176,7 +178,6 @@ fn bring_back(
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let mut external = external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?;
     external.extend_from_slice(&request.allow.external);
-    let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
     let is_network_empty = namespaces.is_new(Ns::Network)
         && !manifest.new_network
