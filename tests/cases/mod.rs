@@ -107,8 +107,20 @@ pub(crate) fn all(suite: Suite) -> Suite {
 }
 
 /// Modules about what differs between kernels and layouts of cgroups: there a brief run asks runc too.
-const ABOUT_THE_KERNEL: [&str; 8] =
-    ["apparmor", "calls", "cgroups", "delete", "kill", "limits", "pause", "ps"];
+const ABOUT_THE_KERNEL: [&str; 12] = [
+    "apparmor",
+    "calls",
+    "cgroups",
+    "delete",
+    "events",
+    "kill",
+    "limits",
+    "pause",
+    "ps",
+    "resources",
+    "systemd",
+    "update",
+];
 
 /// A script that stays.
 const SLEEPER: &str = "while :; do sleep 1000; done";

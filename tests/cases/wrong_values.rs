@@ -1,6 +1,6 @@
 //! Every field of config.json of the wrong type or out of its range: the error names its JSON path, and nothing is left.
 
-use testkit::{Bundle, Case, Fallible, Outcome, Test, Value, json, rt_only};
+use testkit::{Bundle, Case, Fallible, Outcome, Test, Value, json, needs, rt_only};
 
 const NO_PATHS: &str = "runc 1.1 names Go's types, or nothing";
 
@@ -10,6 +10,8 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("ranges", NO_PATHS, |test| each_is_named(test, &ranges())),
         rt_only("of_linux", NO_PATHS, |test| each_is_named(test, &of_linux())),
         rt_only("of_resources", NO_PATHS, |test| each_is_named(test, &of_resources())),
+        rt_only("of_too_few_shares", NO_PATHS, |test| each_is_named(test, &of_too_few_shares()))
+            .needs(needs::cgroup_v1),
         rt_only("of_a_process_file", NO_PATHS, of_a_process_file),
     ]
 }
@@ -178,6 +180,11 @@ fn of_linux() -> Vec<Wrong> {
     ]
 }
 
+/// On v2 any number of them becomes some weight.
+fn of_too_few_shares() -> Vec<Wrong> {
+    vec![("/linux/resources/cpu", json!({"shares": 1}), "linux.resources.cpu.shares")]
+}
+
 fn of_resources() -> Vec<Wrong> {
     let of_device = |value: Value| json!([{"allow": false, "access": "rwm"}, value]);
     vec![
@@ -190,7 +197,6 @@ fn of_resources() -> Vec<Wrong> {
             "linux.resources.memory.disableOOMKiller",
         ),
         ("/linux/resources/cpu", json!({"shares": -1}), "linux.resources.cpu.shares"),
-        ("/linux/resources/cpu", json!({"shares": 1}), "linux.resources.cpu.shares"),
         ("/linux/resources/cpu", json!({"quota": 0.5}), "linux.resources.cpu.quota"),
         ("/linux/resources/cpu", json!({"cpus": 0}), "linux.resources.cpu.cpus"),
         ("/linux/resources/pids", json!({"limit": "max"}), "linux.resources.pids.limit"),

@@ -93,7 +93,8 @@ fn dump_request<'a>(
         network_lock: allow.network_lock,
         empty_ns: allow.empty_network.then_some(network::EMPTY),
         parent: memory.parent_for_criu(),
-        track_mem: memory.track,
+        // Without tracking, CRIU writes all memory, whatever stands in the parent.
+        track_mem: memory.track || memory.parent.is_some(),
         auto_dedup: memory.auto_dedup,
         page_server: memory.page_server.clone(),
         lazy_pages: matches!(request.kind, Kind::Lazy { .. }),
