@@ -68,14 +68,6 @@ fn joined_of_another_kind(test: &Test) -> Outcome {
     test.leaves_nothing()
 }
 
-fn without(kind: &str, bundle: BundleBuilder) -> BundleBuilder {
-    bundle.edit(|config| {
-        if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
-            namespaces.retain(|namespace| namespace["type"] != kind);
-        }
-    })
-}
-
 fn sysctls_of_its_namespaces(test: &Test) -> Outcome {
     let list = json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "77", "fs.mqueue.msg_max": "9"});
     let script = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/msg_max";
@@ -89,8 +81,8 @@ fn sysctls_of_the_host(test: &Test) -> Outcome {
     let set =
         |bundle: BundleBuilder, key: &str| bundle.set("/linux/sysctl", json!({key: "1"})).script("true");
     for (bundle, key) in [
-        (without("network", test.bundle()?), "net.ipv4.ip_forward"),
-        (without("ipc", test.bundle()?), "kernel.shmmni"),
+        (test.bundle()?.without_namespace("network"), "net.ipv4.ip_forward"),
+        (test.bundle()?.without_namespace("ipc"), "kernel.shmmni"),
         (test.bundle()?.namespace("network", "/proc/self/ns/net"), "net.ipv4.ip_forward"),
         (test.bundle()?, "kernel.panic"),
         (test.bundle()?, "kernel.hostname"),
@@ -112,7 +104,8 @@ fn host_and_domain_name(test: &Test) -> Outcome {
     // runc 1.1 does not know domain names.
     assert!(!test.is_rt() || output.stdout == "inner\nexample.org\n", "{output}");
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname")?, before);
-    let shared = without("uts", test.bundle()?).edit(|config| config["hostname"] = json!("outer")).build()?;
+    let shared =
+        test.bundle()?.without_namespace("uts").edit(|config| config["hostname"] = json!("outer")).build()?;
     let output = test.container(&shared).run_foreground(&[]).fails()?;
     one_line(test, &output, &["hostname", "UTS namespace"])
 }
@@ -121,7 +114,7 @@ fn host_and_domain_name(test: &Test) -> Outcome {
 fn cgroup_namespace(test: &Test) -> Outcome {
     let script = "cut -d: -f3 /proc/self/cgroup";
     // On v2, `spec` has written it already.
-    let bundle = without("cgroup", test.bundle()?);
+    let bundle = test.bundle()?.without_namespace("cgroup");
     let bundle = bundle.push("/linux/namespaces", json!({"type": "cgroup"})).script(script).build()?;
     let output = test.container(&bundle).run_foreground(&[]).succeeds()?;
     assert!(output.stdout.lines().all(|path| path == "/"), "{output}");
@@ -131,7 +124,7 @@ fn cgroup_namespace(test: &Test) -> Outcome {
 fn shared_with_the_host(test: &Test) -> Outcome {
     let kinds = [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
     let bundle = kinds.iter().try_fold(test.bundle()?, |bundle, (kind, _)| -> Fallible<_> {
-        Ok(without(kind, bundle).edit(|config| config["hostname"] = json!("")))
+        Ok(bundle.without_namespace(kind).edit(|config| config["hostname"] = json!("")))
     })?;
     let container = test.container(&bundle.script(SLEEPER).build()?);
     container.run(&[])?;

@@ -55,7 +55,7 @@ fn life(test: &Test) -> Outcome {
     as_user(test, |user| {
         let id = user.new_id();
         let unit = format!("rt-{id}.scope");
-        let bundle = bundle(user)?.script(SLEEPER).build()?;
+        let bundle = bundle(user)?.without_namespace("cgroup").script(SLEEPER).build()?;
         let run = ["--systemd-cgroup", "run", "--detach", "--bundle", bundle.directory(), &id];
         of_user(user.quiet(&run), &systemd).succeeds()?;
         let show = |property: &str| -> Fallible<String> {

@@ -153,10 +153,14 @@ impl BundleBuilder {
 
     /// Sets the path of a namespace, adding it if need be.
     pub fn namespace(self, kind: &str, path: &str) -> Self {
+        self.without_namespace(kind).push("/linux/namespaces", json!({"type": kind, "path": path}))
+    }
+
+    /// Leaves a namespace out, if it is there: on v2, `spec` writes one for cgroups.
+    pub fn without_namespace(self, kind: &str) -> Self {
         self.edit(|config| {
             if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
                 namespaces.retain(|namespace| namespace["type"] != kind);
-                namespaces.push(json!({"type": kind, "path": path}));
             }
         })
     }
