@@ -14,7 +14,11 @@ pub(crate) fn cases() -> Vec<Case> {
         both("force_paused", force_paused),
         both("force_missing_is_fine", force_missing_is_fine),
         both("frees_the_id", frees_the_id),
-        both("kills_what_survived_init", kills_what_survived_init),
+        rt_only(
+            "kills_what_survived_init",
+            "runc 1.1 now and then leaves them on v2",
+            kills_what_survived_init,
+        ),
         both("several_processes", several_processes),
         both("nested_cgroups", nested_cgroups),
         rt_only("what_froze_itself", "runc 1.1 leaves it behind on v1", what_froze_itself),
