@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use sys::mount::{self, Depth};
+use sys::path::TMPFS_MAGIC;
 use sys::view::MountView;
 use sys::{Context, Result};
 
@@ -23,8 +24,6 @@ const KEPT: &str = "/dev/shm/rt-criu";
 const CACHE: &str = "criu.kdat";
 /// A directory with more entries is no empty image's /run; then probing costs less than hiding it.
 const MOST: usize = 200;
-/// The magic number of a tmpfs (statfs(2)).
-const TMPFS: i64 = 0x0102_1994;
 
 /// A mount namespace in which CRIU can keep its knowledge, where it cannot in ours. Only for a criu whose tasks have mount
 /// namespaces of their own: it would take the others for strangers.
@@ -46,7 +45,7 @@ pub fn lend(view: &MountView) {
 }
 
 fn is_lost() -> bool {
-    rustix::process::geteuid().is_root() && fs::statfs(RUN).is_ok_and(|run| run.f_type != TMPFS)
+    rustix::process::geteuid().is_root() && fs::statfs(RUN).is_ok_and(|run| run.f_type != TMPFS_MAGIC)
 }
 
 /// Puts [`KEPT`] over /run, and on it everything that is in /run.
@@ -128,7 +127,7 @@ fn open_kept() -> Result<OwnedFd> {
     let dir = open_dir(KEPT)?;
     let stat = fs::fstat(&dir).call("fstat", || format!("{KEPT:?}"))?;
     let is_ours = stat.st_uid == 0 && Mode::from_raw_mode(stat.st_mode) == Mode::RWXU;
-    let is_in_memory = fs::fstatfs(&dir).is_ok_and(|fs| fs.f_type == TMPFS);
+    let is_in_memory = fs::fstatfs(&dir).is_ok_and(|fs| fs.f_type == TMPFS_MAGIC);
     if is_ours && is_in_memory { Ok(dir) } else { Err(Errno::PERM).call("open", || format!("{KEPT:?}")) }
 }
 

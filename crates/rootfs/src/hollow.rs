@@ -13,16 +13,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use serde::{Deserialize, Serialize};
-use sys::path::{Root, fs_magic};
+use sys::path::{Root, TMPFS_MAGIC, fs_magic};
 use sys::{Context, mount};
 
 use crate::apply::new_tmpfs;
 use crate::error::InStep;
 use crate::plan::{DeviceNode, Kind, MountStep, Plan};
 use crate::{Error, Result};
-
-/// `TMPFS_MAGIC` (statfs(2)).
-const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// More than this is for CRIU: the words would take longer than the archive.
 const MAX_NODES: usize = 256;

@@ -63,6 +63,7 @@ fn request(context: &Context, arguments: &Arguments) -> anyhow::Result<Checkpoin
         images: options.images(),
         work: options.work(),
         kind: arguments.kind()?,
+        status: arguments.status_fd.filter(|fd| *fd >= 0).map(context::status_file).transpose()?,
         memory: Memory {
             parent: arguments.parent_path.clone().filter(|path| !path.as_os_str().is_empty()),
             track: arguments.track_mem,
@@ -107,8 +108,7 @@ impl Arguments {
         if self.page_server.is_none() {
             bail!("--lazy-pages needs --page-server ADDRESS:PORT, where the memory is to be fetched");
         }
-        let number = self.status_fd.filter(|fd| *fd >= 0);
-        Ok(Kind::Lazy { status: number.map(context::status_file).transpose()? })
+        Ok(Kind::Dump(After::ServeMemory))
     }
 
     fn pre_dump_mode(&self) -> anyhow::Result<Option<PreDumpMode>> {

@@ -286,6 +286,9 @@ pub fn is_char_device(fd: impl AsFd, major: u32, minor: u32) -> Result<bool> {
 /// The magic number of procfs in `statfs(2)`.
 pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
+/// What [`fs_magic`] gives for a tmpfs (statfs(2)).
+pub const TMPFS_MAGIC: i64 = 0x0102_1994;
+
 /// The magic number of the filesystem that the descriptor is on (`statfs(2)`).
 pub fn fs_magic(fd: impl AsFd) -> Result<i64> {
     Ok(rustix::fs::fstatfs(fd).call("fstatfs", String::new)?.f_type)

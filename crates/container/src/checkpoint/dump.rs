@@ -3,34 +3,29 @@
 use super::companions::Companions;
 use super::frozen::Frozen;
 use super::images::Directories;
-use super::request::{After, Checkpoint, Kind, Outcome};
+use super::request::{After, Checkpoint};
 use super::{DUMP_LOG, Subject, cgroups, external, network};
 use crate::error::{Error, Result};
 use crate::ops::destroy;
 use crate::store::{Entry, Record};
-use criu::{AfterDump, Dump, Features, Session};
+use criu::{AfterDump, Dump, DumpOutcome, Features, Session};
 use spec::Config;
-use std::time::Instant;
+use std::time::Duration;
 
-/// Dumps, and takes away what is no longer to be there.
+/// Dumps, and takes away what is no longer to be there. Told with it: for how long the container stood still.
 pub(super) fn run(
     entry: Entry,
     record: &Record,
     subject: &Subject,
-    mut request: Checkpoint,
+    request: Checkpoint,
+    after: After,
     mut session: Session,
     dirs: &Directories,
-    started: Instant,
-) -> Result<Outcome> {
+) -> Result<(DumpOutcome, Duration)> {
     let of_criu = Error::of_criu(&request.criu);
-    let (after, status) = match &mut request.kind {
-        Kind::Dump(after) => (*after, None),
-        Kind::Lazy { status } => {
-            require_lazy_pages(&mut session)?;
-            (After::Remove, status.take())
-        }
-        Kind::PreDump(_) => return Err(Error::Request("a pre-dump is no dump".into())),
-    };
+    if after == After::ServeMemory {
+        require_lazy_pages(&mut session)?;
+    }
     let new_network =
         !request.allow.empty_network && network::can_be_made_anew(&subject.config, subject.init)?;
     let mut dump = dump_request(&request, record, subject, after, dirs)?;
@@ -46,13 +41,13 @@ pub(super) fn run(
     };
     let hollow = external::HollowMounts { plan: &subject.plan, config: &subject.config, init: subject.init };
     let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
-    frozen.status = status;
+    frozen.status = request.status;
     let outcome = frozen.dump(session, dump).map_err(of_criu)?;
     let frozen_time = frozen.end()?;
-    if after == After::Remove {
+    if after != After::LeaveRunning {
         destroy(entry, record, Some(&subject.config))?;
     }
-    Ok(Outcome::new(started, frozen_time, &outcome))
+    Ok((outcome, frozen_time))
 }
 
 /// Known before anything is frozen.
@@ -97,7 +92,7 @@ fn dump_request<'a>(
         track_mem: memory.track || memory.parent.is_some(),
         auto_dedup: memory.auto_dedup,
         page_server: memory.page_server.clone(),
-        lazy_pages: matches!(request.kind, Kind::Lazy { .. }),
+        lazy_pages: after == After::ServeMemory,
         cgroups: cgroups::for_dump(allow.cgroups, &subject.config, &record.cgroup, subject.init)?,
         ..Dump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
     })

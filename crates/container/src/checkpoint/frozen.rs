@@ -106,7 +106,7 @@ impl Notify for Frozen<'_> {
         self.freeze()?;
         match (outsiders::refusal(&outsiders::find(&self.record)?), self.after) {
             (None, _) => Ok(()),
-            (Some(reason), After::Remove) => Err(reason.into()),
+            (Some(reason), After::Remove | After::ServeMemory) => Err(reason.into()),
             (Some(reason), After::LeaveRunning) => {
                 log::warn!("{reason}");
                 Ok(())

@@ -63,8 +63,9 @@ pub fn checkpoint(store: &Store, request: Checkpoint) -> Result<Outcome> {
             let frozen = done.stats.map_or(Duration::ZERO, |stats| stats.frozen);
             Ok(Outcome::new(started, frozen, &done))
         }
-        Kind::Dump(_) | Kind::Lazy { .. } => {
-            dump::run(entry, &record, &subject, request, session, &dirs, started)
+        Kind::Dump(after) => {
+            let (done, frozen) = dump::run(entry, &record, &subject, request, after, session, &dirs)?;
+            Ok(Outcome::new(started, frozen, &done))
         }
     }
 }
@@ -116,7 +117,7 @@ impl Subject {
 fn start(entry: &Entry, request: &Checkpoint) -> Result<criu::Session> {
     let _view = criu::kernel_cache::view();
     let mut launch = criu::Launch::new(request.criu.clone());
-    if !matches!(request.kind, Kind::Lazy { .. }) {
+    if request.kind != Kind::Dump(After::ServeMemory) {
         launch.outlive_us(entry.lock_fd());
     }
     Ok(launch.start()?)

@@ -20,6 +20,8 @@ pub struct Checkpoint {
     pub work: Option<PathBuf>,
     /// How much of it is written, and what becomes of it.
     pub kind: Kind,
+    /// Gets a NUL byte when [`After::ServeMemory`] can be served.
+    pub status: Option<File>,
     /// Where its memory goes.
     pub memory: Memory,
     /// What CRIU may find.
@@ -35,17 +37,12 @@ pub struct Checkpoint {
 }
 
 /// The kinds of checkpoint.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// All of it.
     Dump(After),
     /// Its memory alone, while it runs on but for moments: for a later checkpoint that names this one as its parent.
     PreDump(Option<PreDumpMode>),
-    /// All but its memory, which is served to whoever restores it; then it is gone. [`Memory::page_server`] is where.
-    Lazy {
-        /// Gets a NUL byte when the server listens.
-        status: Option<File>,
-    },
 }
 
 /// What becomes of the container when it is dumped.
@@ -55,6 +52,8 @@ pub enum After {
     Remove,
     /// It runs on (or stays paused).
     LeaveRunning,
+    /// Its memory is not written, but served to whoever restores it, at [`Memory::page_server`]; then it is gone.
+    ServeMemory,
 }
 
 /// Where memory goes, and what of it need not be written.
