@@ -25,6 +25,7 @@ mod list;
 mod namespaces;
 mod netdevices;
 mod network;
+mod options;
 mod pages;
 mod pause;
 mod process;
@@ -67,6 +68,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("kill", also_on_v2(kill::cases()))
         .module("killed", killed::cases())
         .module("list", list::cases())
+        .module("options", also_on_v2(options::cases()))
         .module("pages", pages::cases())
         .module("pause", also_on_v2(pause::cases()))
         .module("process", process::cases())

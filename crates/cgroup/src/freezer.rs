@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::group::{Cgroup, UNIFIED};
+use crate::layout::{Hierarchy, Layout};
 use crate::processes::is_gone;
 
 /// How long freezing may take: a process in an uninterruptible wait (a stuck disk or NFS server) holds it up.
@@ -57,6 +58,31 @@ impl Cgroup {
             let _ = self.thaw();
         }
         frozen
+    }
+
+    /// Has all processes freeze as soon as they can, without waiting for it: those under a tracer's hands cannot before it lets go.
+    pub fn begin_freeze(&self) -> Result<()> {
+        match self.freezer()? {
+            Freezer::V1(dir) => files::write("freezer", dir, V1_STATE, "FROZEN"),
+            Freezer::V2(dir) => files::write("", dir, V2_FREEZE, "1"),
+        }
+    }
+
+    /// Moves a process from the container's freezer to where we are ourselves: what it does must go on while the container stands
+    /// still.
+    pub fn expel(&self, pid: i32) -> Result<()> {
+        let layout = Layout::detect()?;
+        let (controller, hierarchy) = match self.freezer()? {
+            Freezer::V1(_) => {
+                let has_freezer =
+                    |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|name| name == "freezer");
+                ("freezer", layout.hierarchies.iter().find(has_freezer))
+            }
+            Freezer::V2(_) => (UNIFIED, layout.unified.as_ref()),
+        };
+        let Some(hierarchy) = hierarchy else { return Err(Error::NoFreezer) };
+        let own = hierarchy.mountpoint.join(hierarchy.own_relative());
+        files::write(controller, &own, "cgroup.procs", &pid.to_string())
     }
 
     /// Lets the processes go on; nothing happens if they run already, or if the cgroup has gone with the last of them, as

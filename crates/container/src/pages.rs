@@ -3,7 +3,7 @@
 use crate::checkpoint::criu_config;
 use crate::checkpoint::images::Directories;
 use crate::error::{Result, Step};
-use criu::{Daemon, Task};
+use criu::{Daemon, Task, Tls};
 use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -40,13 +40,17 @@ pub struct Receive {
     pub parent: Option<PathBuf>,
     /// Take out of the parent's images what arrives anew.
     pub auto_dedup: bool,
+    /// Return when all of it is on the disk.
+    pub sync: bool,
+    /// Encrypts the connection.
+    pub tls: Option<Tls>,
 }
 
 /// Receives until the dump is done. `ready` is called with the address once it is listened on.
 ///
 /// We listen, and criu gets the one connection: nobody else can connect any more, and criu is there only when there is work.
 pub fn receive(request: Receive, ready: impl FnOnce(SocketAddr)) -> Result<()> {
-    let Receive { place, address, port, parent, auto_dedup } = request;
+    let Receive { place, address, port, parent, auto_dedup, sync, tls } = request;
     let dirs = Directories::create(&place.images, place.work.as_deref())?;
     if let Some(parent) = &parent {
         dirs.check_parent(parent)?;
@@ -63,7 +67,8 @@ pub fn receive(request: Receive, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     drop(listener);
     log::debug!("{peer} sends its memory");
     let task = Task::Receive { connection: connection.into(), parent, auto_dedup };
-    Ok(Daemon { binary: place.criu, images, task }.run()?)
+    Daemon { binary: place.criu, images, task, tls }.run()?;
+    if sync { dirs.sync() } else { Ok(()) }
 }
 
 /// A request to bring memory to a restore that runs with `--lazy-pages` and the same work directory.
@@ -73,14 +78,16 @@ pub struct Fetch {
     pub place: Place,
     /// Where the memory is, if not in the images: address and port of the lazy checkpoint.
     pub server: Option<(String, u16)>,
+    /// Encrypts the connection to it.
+    pub tls: Option<Tls>,
 }
 
 /// Brings it, until the restored container has all its memory.
 pub fn fetch(request: Fetch) -> Result<()> {
-    let Fetch { place, server } = request;
+    let Fetch { place, server, tls } = request;
     Directories::check_images(&place.images)?;
     let dirs = Directories::of_images(&place.images, place.work.as_deref())?;
     let images = dirs.for_criu(LAZY_PAGES_LOG, criu_config::default_file()?);
     let task = Task::Fetch { server, status: place.status };
-    Ok(Daemon { binary: place.criu, images, task }.run()?)
+    Ok(Daemon { binary: place.criu, images, task, tls }.run()?)
 }

@@ -12,7 +12,7 @@ use sys::spawn::{Child, Exit, Spawn};
 
 use crate::error::Ended;
 use crate::session::{Stdio, add_last_words};
-use crate::{Error, Images, Result, diagnose, log};
+use crate::{Error, Images, Result, Tls, diagnose, log};
 
 /// The numbers of the directories and of what else is passed, inside criu.
 const IMAGES: i32 = 3;
@@ -28,6 +28,8 @@ pub struct Daemon<'a> {
     pub images: Images<'a>,
     /// What it does.
     pub task: Task,
+    /// Encrypts the connection.
+    pub tls: Option<Tls>,
 }
 
 /// What there is to do.
@@ -116,6 +118,9 @@ impl Daemon<'_> {
             spawn.arg(format!("-v{}", level as i32))?;
         }
         self.task.put(&mut spawn)?;
+        for argument in self.tls.iter().flat_map(Tls::arguments) {
+            spawn.arg(argument)?;
+        }
         spawn.spawn()
     }
 }

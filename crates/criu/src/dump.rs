@@ -9,7 +9,7 @@ use crate::options::set;
 use crate::session::Request;
 use crate::stats::{self, DumpStats};
 use crate::wire::{CriuOpts, CriuPreDumpMode, CriuReqType};
-use crate::{Cgroups, Images, Mounts, NetworkLock, Operation, PageSocket, Result, Session, Tcp, Tls};
+use crate::{Cgroups, CpuCap, Images, Mounts, NetworkLock, Operation, PageSocket, Result, Session, Tcp, Tls};
 
 /// A dump. [`Dump::new`] has everything at CRIU's defaults.
 #[derive(Clone, Debug)]
@@ -81,8 +81,8 @@ pub struct Dump<'a> {
     pub network_lock: Option<NetworkLock>,
     /// Cgroups.
     pub cgroups: Cgroups,
-    /// Which CPU features to note down, CRIU's `CPU_CAP_*` bits.
-    pub cpu_cap: Option<u32>,
+    /// What of the processor to note down.
+    pub cpu_cap: Option<CpuCap>,
 }
 
 /// What becomes of the tasks when they are dumped. After a failure they run on.
@@ -172,7 +172,7 @@ impl<'a> Dump<'a> {
             force_irmap: set(self.force_irmap),
             irmap_scan_paths: self.irmap_scan_paths.clone(),
             network_lock: self.network_lock.map(NetworkLock::to_wire),
-            cpu_cap: self.cpu_cap,
+            cpu_cap: self.cpu_cap.map(CpuCap::to_wire),
             ..self.images.to_wire()
         };
         self.mounts.put(&mut opts);

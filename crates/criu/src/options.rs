@@ -295,6 +295,41 @@ impl Tls {
     }
 }
 
+impl Tls {
+    /// The same for criu's command line.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let files = [
+            ("--tls-cacert", &self.ca_cert),
+            ("--tls-cacrl", &self.ca_crl),
+            ("--tls-cert", &self.cert),
+            ("--tls-key", &self.key),
+        ];
+        let files = files.into_iter().filter_map(|(flag, file)| Some([flag.to_owned(), file.clone()?]));
+        let mut arguments = vec!["--tls".to_owned()];
+        arguments.extend(files.flatten());
+        arguments.extend(self.no_name_check.then(|| "--tls-no-cn-verify".to_owned()));
+        arguments
+    }
+}
+
+/// What of the processor a restore depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuCap {
+    /// The registers of floating point and vectors.
+    pub fpu: bool,
+    /// All that the processor says of itself.
+    pub cpu: bool,
+    /// The instructions that it knows.
+    pub instructions: bool,
+}
+
+impl CpuCap {
+    /// CRIU's `CPU_CAP_FPU`, `_CPU`, `_INS`, and `_IMAGE`: the one that has an image written and compared.
+    pub(crate) fn to_wire(self) -> u32 {
+        u32::from(self.fpu) | u32::from(self.cpu) << 1 | u32::from(self.instructions) << 2 | 1 << 3
+    }
+}
+
 /// True is sent, false is left to the configuration files.
 pub(crate) fn set(on: bool) -> Option<bool> {
     on.then_some(true)

@@ -9,8 +9,8 @@ use crate::session::{Request, missing};
 use crate::stats::{self, RestoreStats};
 use crate::wire::CriuOpts;
 use crate::{
-    Cgroups, Images, InheritFd, JoinNamespace, Mounts, NetworkLock, Operation, PageSocket, Result, Session,
-    Tcp, Tls,
+    Cgroups, CpuCap, Images, InheritFd, JoinNamespace, Mounts, NetworkLock, Operation, PageSocket, Result,
+    Session, Tcp, Tls,
 };
 
 /// A restore. [`Restore::new`] has everything at CRIU's defaults.
@@ -72,8 +72,8 @@ pub struct Restore<'a> {
     pub network_lock: Option<NetworkLock>,
     /// Cgroups.
     pub cgroups: Cgroups,
-    /// Which CPU features must be there, CRIU's `CPU_CAP_*` bits.
-    pub cpu_cap: Option<u32>,
+    /// What of the processor must be as it was noted down.
+    pub cpu_cap: Option<CpuCap>,
     /// Skip sysctls that this kernel does not have.
     pub weak_sysctls: bool,
     /// Another security profile: `apparmor:NAME` or `selinux:LABEL`.
@@ -153,7 +153,7 @@ impl<'a> Restore<'a> {
             evasive_devices: set(self.evasive_devices),
             skip_file_rwx_check: set(self.skip_file_rwx_check),
             network_lock: self.network_lock.map(NetworkLock::to_wire),
-            cpu_cap: self.cpu_cap,
+            cpu_cap: self.cpu_cap.map(CpuCap::to_wire),
             weak_sysctls: set(self.weak_sysctls),
             lsm_profile: self.lsm_profile.clone(),
             lsm_mount_context: self.lsm_mount_context.clone(),

@@ -1,4 +1,4 @@
-use super::{Target, criu_options::CriuOptions, pages::peer};
+use super::{Target, criu_options::CriuOptions, pages::peer, tls::TlsOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use anyhow::bail;
@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Let the container run on (or stay paused) afterwards
     #[arg(long)]
     leave_running: bool,
+    /// Let the container stay, but paused: `resume` lets it run on, `delete --force` ends it
+    #[arg(long)]
+    leave_stopped: bool,
     /// Write its memory alone while it runs on, for a later checkpoint with --parent-path
     #[arg(long)]
     pre_dump: bool,
@@ -45,6 +48,11 @@ pub(crate) struct Arguments {
     /// Seconds that freezing may take [default: 10]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
+    /// Let go of the container only when the images are on the disk
+    #[arg(long)]
+    sync: bool,
+    #[command(flatten)]
+    tls: TlsOptions,
     #[command(flatten)]
     target: Target,
 }
@@ -69,11 +77,14 @@ fn request(context: &Context, arguments: &Arguments) -> anyhow::Result<Checkpoin
             track: arguments.track_mem,
             auto_dedup: options.auto_dedup(),
             page_server: arguments.page_server()?,
+            tls: arguments.tls.tls(arguments.page_server.as_ref().is_some_and(|text| !text.is_empty()))?,
+            sync: arguments.sync,
         },
         allow: options.allowances()?,
         link_remap: arguments.link_remap,
         ghost_limit: arguments.ghost_limit.as_deref().map(bytes).transpose()?,
         timeout: arguments.timeout,
+        criu_config: options.criu_config(),
         criu: context.criu()?,
     })
 }
@@ -91,18 +102,30 @@ impl Arguments {
             (true, true) => {
                 bail!("--pre-dump and --lazy-pages exclude each other: one writes memory, one keeps it")
             }
+            (true, false) if self.leave_stopped => {
+                bail!("--pre-dump and --leave-stopped exclude each other: after a pre-dump it runs on")
+            }
             (true, false) => Ok(Kind::PreDump(self.pre_dump_mode()?)),
             (false, true) => self.lazy(),
-            (false, false) => {
-                Ok(Kind::Dump(if self.leave_running { After::LeaveRunning } else { After::Remove }))
+            (false, false) => self.after().map(Kind::Dump),
+        }
+    }
+
+    fn after(&self) -> anyhow::Result<After> {
+        match (self.leave_running, self.leave_stopped) {
+            (true, true) => {
+                bail!("--leave-running and --leave-stopped exclude each other: it runs on or it does not")
             }
+            (true, false) => Ok(After::LeaveRunning),
+            (false, true) => Ok(After::LeavePaused),
+            (false, false) => Ok(After::Remove),
         }
     }
 
     fn lazy(&self) -> anyhow::Result<Kind> {
-        if self.leave_running {
+        if self.after()? != After::Remove {
             bail!(
-                "--lazy-pages and --leave-running exclude each other: the container would run in two places"
+                "--lazy-pages excludes --leave-running and --leave-stopped: the container would be in two places"
             );
         }
         if self.page_server.is_none() {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use container::checkpoint::Allowances;
-use container::{CgroupMode, NetworkLock, Tcp};
+use container::{CgroupMode, CpuCap, NetworkLock, Tcp};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -51,6 +51,12 @@ pub(crate) struct CriuOptions {
     /// Leave out memory that the other images of the chain have
     #[arg(long)]
     auto_dedup: bool,
+    /// What of the processor must be the same at the restore (none, all, or a list of fpu, cpu and ins) [default: not looked at]
+    #[arg(long, value_name = "LIST")]
+    cpu_cap: Option<String>,
+    /// A configuration file that CRIU reads last, and that wins [default: the bundle's, or the machine's]
+    #[arg(long, value_name = "FILE")]
+    criu_config: Option<PathBuf>,
     /// Write the operation's times and counts as JSON to this file, or to stdout for `-`
     #[arg(long, value_name = "FILE")]
     stats: Option<PathBuf>,
@@ -88,7 +94,13 @@ impl CriuOptions {
             empty_network: !self.empty_ns.is_empty(),
             external: self.external.clone(),
             cgroups: self.cgroups()?,
+            cpu_cap: self.cpu_cap.as_deref().filter(|text| !text.is_empty()).map(cpu_cap).transpose()?,
         })
+    }
+
+    /// The configuration file that was named.
+    pub(crate) fn criu_config(&self) -> Option<PathBuf> {
+        self.criu_config.clone().filter(|path| !path.as_os_str().is_empty())
     }
 
     /// Whether pages are taken out where they are no longer needed.
@@ -128,6 +140,22 @@ impl CriuOptions {
     }
 }
 
+/// A list as CRIU's own --cpu-cap takes it.
+fn cpu_cap(text: &str) -> anyhow::Result<CpuCap> {
+    let mut caps = CpuCap::default();
+    for word in text.split(',') {
+        match word {
+            "none" => {}
+            "all" => caps = CpuCap { fpu: true, cpu: true, instructions: true },
+            "fpu" => caps.fpu = true,
+            "cpu" => caps.cpu = true,
+            "ins" => caps.instructions = true,
+            _ => bail!("--cpu-cap {text:?}: must be none, all, or a list of fpu, cpu and ins with commas"),
+        }
+    }
+    Ok(caps)
+}
+
 /// Where statistics go, if anywhere.
 pub(crate) struct Stats(Option<Box<dyn Write>>);
 
@@ -138,6 +166,20 @@ impl Stats {
         let line = serde_json::to_string(outcome).unwrap_or_default();
         if let Err(e) = writeln!(to, "{line}").and_then(|()| to.flush()) {
             log::warn!("--stats: {e}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_the_processor_add_up() {
+        assert_eq!(cpu_cap("none").unwrap(), CpuCap::default());
+        assert_eq!(cpu_cap("all").unwrap(), cpu_cap("ins,fpu,cpu").unwrap());
+        for text in [",", "fpu,", "FPU", "1"] {
+            assert!(cpu_cap(text).is_err(), "{text}");
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::pages::{PageOptions, peer};
+use super::tls::TlsOptions;
 use crate::context::Context;
 use crate::exit::Exit;
 use clap::Args;
@@ -12,11 +13,14 @@ pub(crate) struct Arguments {
     /// Where a checkpoint with --lazy-pages serves the memory [default: it is in the images]
     #[arg(long, value_name = "ADDRESS:PORT")]
     page_server: Option<String>,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
     let server = arguments.page_server.as_deref().filter(|text| !text.is_empty());
     let server = server.map(|text| peer("--page-server", text)).transpose()?;
-    fetch(Fetch { place: arguments.options.place(context)?, server })?;
+    let tls = arguments.tls.tls(server.is_some())?;
+    fetch(Fetch { place: arguments.options.place(context)?, server, tls })?;
     Ok(Exit::Success)
 }

@@ -20,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod tls;
 pub(crate) mod update;
 mod version;
 

@@ -1,4 +1,5 @@
 use super::pages::{PageOptions, endpoint};
+use super::tls::TlsOptions;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output;
@@ -20,6 +21,11 @@ pub(crate) struct Arguments {
     /// Take out of the images before what arrives anew
     #[arg(long)]
     auto_dedup: bool,
+    /// Return when all that was received is on the disk
+    #[arg(long)]
+    sync: bool,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
@@ -30,6 +36,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
         port,
         parent: arguments.parent_path.clone().filter(|path| !path.as_os_str().is_empty()),
         auto_dedup: arguments.auto_dedup,
+        sync: arguments.sync,
+        tls: arguments.tls.tls(true)?,
     };
     let mut printed = Ok(());
     receive(request, |address| printed = output::line(&address.to_string()))?;

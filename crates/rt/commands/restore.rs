@@ -1,8 +1,10 @@
 use super::{Target, criu_options::CriuOptions, exit_of};
 use crate::context::Context;
 use crate::exit::Exit;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use container::restore::{Restore, Tolerances, restore};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// Bring a container back from a directory of images
@@ -55,6 +57,12 @@ pub(crate) struct Arguments {
     /// Use another SELinux context for mounts
     #[arg(long, value_name = "CONTEXT")]
     lsm_mount_context: Option<String>,
+    /// Stand this descriptor for a resource of the outside, in CRIU's words (fd[3]:pipe:[1234], fd[4]:file[1a:2b], ...)
+    #[arg(long, value_name = "fd[N]:RESOURCE")]
+    inherit_fd: Vec<String>,
+    /// Leave the container paused: not one of its processes runs before `resume`
+    #[arg(long)]
+    leave_stopped: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -76,6 +84,9 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
             old_mounts: arguments.mntns_compat_mode,
         },
         criu: context.criu()?,
+        criu_config: options.criu_config(),
+        inherit_fds: arguments.inherit_fd.iter().map(|text| inherited(text)).collect::<Result<_, _>>()?,
+        leave_paused: arguments.leave_stopped,
         console_socket: arguments.console_socket,
         pid_file: arguments.pid_file,
         detach: arguments.detach,
@@ -86,4 +97,18 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
     };
     let outcome = restore(&context.store, &request, |outcome| stats.write(outcome))?;
     Ok(exit_of(outcome.exit))
+}
+
+/// What `--inherit-fd` names: CRIU's `fd[N]:RESOURCE`.
+fn inherited(text: &str) -> anyhow::Result<(String, OwnedFd)> {
+    let parts = text.strip_prefix("fd[").and_then(|rest| rest.split_once("]:"));
+    let parsed = parts.and_then(|(number, resource)| Some((number.parse::<i32>().ok()?, resource)));
+    let Some((number, resource)) = parsed.filter(|(number, resource)| *number >= 0 && !resource.is_empty())
+    else {
+        bail!(
+            "--inherit-fd {text:?}: must be fd[N]:RESOURCE, with the number of a descriptor that is open here"
+        );
+    };
+    let fd = sys::process::inherited(number).with_context(|| format!("--inherit-fd {text:?}"))?;
+    Ok((resource.to_owned(), fd))
 }

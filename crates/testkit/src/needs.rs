@@ -66,6 +66,14 @@ pub fn strace() -> Result<(), String> {
     met(in_path("strace").is_some(), "strace in PATH")
 }
 
+/// openssl, which makes certificates.
+///
+/// # Errors
+/// See [`root`].
+pub fn openssl() -> Result<(), String> {
+    met(in_path("openssl").is_some(), "openssl in PATH")
+}
+
 /// A CRIU that works on this kernel, as `criu check` says.
 ///
 /// # Errors

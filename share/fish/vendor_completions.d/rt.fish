@@ -60,6 +60,8 @@ complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l network-lock -d 'Ho
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l manage-cgroups-mode -d 'What CRIU does about cgroups (soft, full, strict or ignore)' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l empty-ns -d 'Leave what is in a namespace to somebody else (network is the only kind)' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l external -d 'A resource of the outside, in CRIU\'s words (mnt[PLACE]:NAME, unix[INODE], dev[MAJOR/MINOR]:NAME, ...)' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l cpu-cap -d 'What of the processor must be the same at the restore (none, all, or a list of fpu, cpu and ins) [default: not looked at]' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l criu-config -d 'A configuration file that CRIU reads last, and that wins [default: the bundle\'s, or the machine\'s]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l stats -d 'Write the operation\'s times and counts as JSON to this file, or to stdout for `-`' -r -F
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l pre-dump-mode -d 'How a pre-dump reads memory (splice or read) [default: splice]' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l parent-path -d 'The images of the pre-dump before, relative to --image-path: write only what changed since' -r -F
@@ -67,6 +69,10 @@ complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l page-server -d 'Sen
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l status-fd -d 'Write a NUL byte to this descriptor when --lazy-pages is ready to serve' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l ghost-limit -d 'The largest unlinked file that is kept, in bytes (suffixes K, M, G) [default: 1M]' -r
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l timeout -d 'Seconds that freezing may take [default: 10]' -r
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls-cacert -d 'The authority that signed the other end\'s certificate [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls-cacrl -d 'Certificates that it has revoked' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls-cert -d 'Our certificate [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls-key -d 'Its key [default: CRIU\'s]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-established -d 'Allow established TCP connections'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-close -d 'Close TCP connections instead of keeping them'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-skip-in-flight -d 'Leave out TCP connections that nobody has accepted yet'
@@ -75,10 +81,14 @@ complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l shell-job -d 'Allow
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l file-locks -d 'Handle file locks'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l auto-dedup -d 'Leave out memory that the other images of the chain have'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l leave-running -d 'Let the container run on (or stay paused) afterwards'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l leave-stopped -d 'Let the container stay, but paused: `resume` lets it run on, `delete --force` ends it'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l pre-dump -d 'Write its memory alone while it runs on, for a later checkpoint with --parent-path'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l track-mem -d 'Note down which memory changes from now on, for a checkpoint with this one as --parent-path'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l lazy-pages -d 'Keep the memory here and serve it page by page to whoever restores the container'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l link-remap -d 'Give unlinked files that have other names a temporary name for the restore'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l sync -d 'Let go of the container only when the images are on the disk'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls -d 'Encrypt memory on its way, and prove by certificates who is at either end'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls-no-cn-verify -d 'Accept a server whose address is not the name in its certificate'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand create" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand create" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
@@ -118,6 +128,12 @@ complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l image-path -d 'The 
 complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l work-path -d 'The directory of CRIU\'s log and working files [default: the images\']' -r -F
 complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l status-fd -d 'Write a NUL byte to this descriptor when ready' -r
 complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l page-server -d 'Where a checkpoint with --lazy-pages serves the memory [default: it is in the images]' -r
+complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l tls-cacert -d 'The authority that signed the other end\'s certificate [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l tls-cacrl -d 'Certificates that it has revoked' -r -F
+complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l tls-cert -d 'Our certificate [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l tls-key -d 'Its key [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l tls -d 'Encrypt memory on its way, and prove by certificates who is at either end'
+complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l tls-no-cn-verify -d 'Accept a server whose address is not the name in its certificate'
 complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand list" -s f -l format -d 'How to print them' -r -f -a "table\t''
 json\t''"
@@ -128,7 +144,14 @@ complete -c rt -n "__fish_rt_using_subcommand page-server" -l work-path -d 'The 
 complete -c rt -n "__fish_rt_using_subcommand page-server" -l status-fd -d 'Write a NUL byte to this descriptor when ready' -r
 complete -c rt -n "__fish_rt_using_subcommand page-server" -l listen -d 'Where to listen, and nowhere else; port 0 is any free one. The address is printed once it is listened on' -r
 complete -c rt -n "__fish_rt_using_subcommand page-server" -l parent-path -d 'The images of the pre-dump before, relative to --image-path' -r -F
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l tls-cacert -d 'The authority that signed the other end\'s certificate [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l tls-cacrl -d 'Certificates that it has revoked' -r -F
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l tls-cert -d 'Our certificate [default: CRIU\'s]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l tls-key -d 'Its key [default: CRIU\'s]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand page-server" -l auto-dedup -d 'Take out of the images before what arrives anew'
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l sync -d 'Return when all that was received is on the disk'
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l tls -d 'Encrypt memory on its way, and prove by certificates who is at either end'
+complete -c rt -n "__fish_rt_using_subcommand page-server" -l tls-no-cn-verify -d 'Accept a server whose address is not the name in its certificate'
 complete -c rt -n "__fish_rt_using_subcommand page-server" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand pause" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand ps" -s f -l format -d 'How to print them' -r -f -a "table\t''
@@ -140,6 +163,8 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -l network-lock -d 'How p
 complete -c rt -n "__fish_rt_using_subcommand restore" -l manage-cgroups-mode -d 'What CRIU does about cgroups (soft, full, strict or ignore)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l empty-ns -d 'Leave what is in a namespace to somebody else (network is the only kind)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l external -d 'A resource of the outside, in CRIU\'s words (mnt[PLACE]:NAME, unix[INODE], dev[MAJOR/MINOR]:NAME, ...)' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l cpu-cap -d 'What of the processor must be the same at the restore (none, all, or a list of fpu, cpu and ins) [default: not looked at]' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l criu-config -d 'A configuration file that CRIU reads last, and that wins [default: the bundle\'s, or the machine\'s]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l stats -d 'Write the operation\'s times and counts as JSON to this file, or to stdout for `-`' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
@@ -148,6 +173,7 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -l preserve-fds -d 'Accep
 complete -c rt -n "__fish_rt_using_subcommand restore" -l parent-path -d 'Accepted for the engines\' sake: the images know what they build on' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-profile -d 'Use another security profile (apparmor:NAME or selinux:LABEL)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-mount-context -d 'Use another SELinux context for mounts' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l inherit-fd -d 'Stand this descriptor for a resource of the outside, in CRIU\'s words (fd[3]:pipe:[1234], fd[4]:file[1a:2b], ...)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-established -d 'Allow established TCP connections'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-close -d 'Close TCP connections instead of keeping them'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-skip-in-flight -d 'Leave out TCP connections that nobody has accepted yet'
@@ -163,6 +189,7 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -l lazy-pages -d 'Fetch m
 complete -c rt -n "__fish_rt_using_subcommand restore" -l skip-file-rwx-check -d 'Accept files whose permissions have changed since the checkpoint'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l weak-sysctls -d 'Skip kernel parameters that this kernel does not have'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l mntns-compat-mode -d 'Restore mounts the way CRIU did before 3.17 (kernels older than 5.15)'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l leave-stopped -d 'Leave the container paused: not one of its processes runs before `resume`'
 complete -c rt -n "__fish_rt_using_subcommand restore" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand resume" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand run" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F

@@ -20,6 +20,8 @@ pub(super) struct Companions<'a> {
     pub(super) stdio_links: &'a [String; 3],
     /// Who besides root is to read the images.
     pub(super) owner: Option<u32>,
+    /// See [`super::Memory::sync`].
+    pub(super) sync: bool,
 }
 
 impl Companions<'_> {
@@ -29,6 +31,7 @@ impl Companions<'_> {
         let images = self.dirs.images().as_fd();
         Manifest::new(stdio.clone(), self.new_network, hollow.to_vec(), self.notify).write(images)?;
         descriptors::write(images, self.stdio_links)?;
-        self.owner.map_or(Ok(()), |uid| self.dirs.share_with(uid))
+        self.owner.map_or(Ok(()), |uid| self.dirs.share_with(uid))?;
+        if self.sync { self.dirs.sync() } else { Ok(()) }
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration file of CRIU's that a container's administrator may name.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use spec::Config;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,9 +10,14 @@ const ANNOTATION: &str = "org.criu.config";
 /// What is used where there is no annotation: our own, or runc's, which people have already.
 const DEFAULTS: [&str; 2] = ["/etc/criu/rt.conf", "/etc/criu/runc.conf"];
 
-/// The file that CRIU is to read after the request, so that it wins. CRIU runs as root and does what it says, so it must be as hard
+/// The file that CRIU is to read after the request, so that it wins: the caller's, or the container's, or the machine's. CRIU runs as root and does what it says, so it must be as hard
 /// to change as the programs that root runs.
-pub(crate) fn file(config: &Config) -> Result<Option<String>> {
+pub(crate) fn file(named: Option<&Path>, config: &Config) -> Result<Option<String>> {
+    if let Some(named) = named {
+        let step = || format!("--criu-config {}", named.display());
+        let path = std::path::absolute(named).step(step)?;
+        return check(&path.display().to_string(), "--criu-config: ").map(Some);
+    }
     match config.annotation(ANNOTATION) {
         Some("") => Ok(None),
         Some(path) => check(path, &format!("annotations[{ANNOTATION:?}]: ")).map(Some),

@@ -38,13 +38,14 @@ pub(super) fn run(
         notify: crate::notify::has_directory(&entry),
         stdio_links: &record.stdio,
         owner: mapped_root(&subject.config),
+        sync: request.memory.sync,
     };
     let hollow = external::HollowMounts { plan: &subject.plan, config: &subject.config, init: subject.init };
     let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
     frozen.status = request.status;
     let outcome = frozen.dump(session, dump).map_err(of_criu)?;
     let frozen_time = frozen.end()?;
-    if after != After::LeaveRunning {
+    if !after.stays() {
         destroy(entry, record, Some(&subject.config))?;
     }
     Ok((outcome, frozen_time))
@@ -74,7 +75,7 @@ fn dump_request<'a>(
     let (allow, memory) = (&request.allow, &request.memory);
     Ok(Dump {
         root: Some(record.rootfs.display().to_string()),
-        after: if after == After::LeaveRunning { AfterDump::Run } else { AfterDump::Kill },
+        after: if after.stays() { AfterDump::Run } else { AfterDump::Kill },
         freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
         external: subject.external(&allow.external)?,
         ext_unix_sk: allow.ext_unix_sk,
@@ -85,6 +86,7 @@ fn dump_request<'a>(
         timeout: request.timeout,
         orphan_pts_master: true,
         tcp: allow.tcp,
+        cpu_cap: allow.cpu_cap,
         network_lock: allow.network_lock,
         empty_ns: allow.empty_network.then_some(network::EMPTY),
         parent: memory.parent_for_criu(),
@@ -92,6 +94,7 @@ fn dump_request<'a>(
         track_mem: memory.track || memory.parent.is_some(),
         auto_dedup: memory.auto_dedup,
         page_server: memory.page_server.clone(),
+        tls: memory.tls.clone(),
         lazy_pages: after == After::ServeMemory,
         cgroups: cgroups::for_dump(allow.cgroups, &subject.config, &record.cgroup, subject.init)?,
         ..Dump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))

@@ -84,12 +84,14 @@ impl<'a> Frozen<'a> {
         Ok(self.record.cgroup.freeze()?)
     }
 
-    /// Lets it run on, or its killed processes end. The time is how long it stood still.
+    /// Lets it run on, or its killed processes end, or leaves it as it is. The time is how long it stood still.
     pub(super) fn end(mut self) -> Result<Duration> {
         let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
-        self.record.cgroup.thaw()?;
+        if self.after != After::LeavePaused {
+            self.record.cgroup.thaw()?;
+        }
         let still = since.elapsed();
-        if self.after == After::LeaveRunning {
+        if self.after.stays() {
             self.forget()?;
         }
         Ok(still)
@@ -107,7 +109,7 @@ impl Notify for Frozen<'_> {
         match (outsiders::refusal(&outsiders::find(&self.record)?), self.after) {
             (None, _) => Ok(()),
             (Some(reason), After::Remove | After::ServeMemory) => Err(reason.into()),
-            (Some(reason), After::LeaveRunning) => {
+            (Some(reason), After::LeaveRunning | After::LeavePaused) => {
                 log::warn!("{reason}");
                 Ok(())
             }

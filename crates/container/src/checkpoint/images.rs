@@ -1,7 +1,7 @@
 //! The directories of a checkpoint.
 
 use crate::error::{Error, Result, Step};
-use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::process::Uid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -116,6 +116,21 @@ impl Directories {
             rustix::fs::chmodat(&self.images, &name, Mode::from(mode), AtFlags::empty()).step(step)?;
         }
         Ok(())
+    }
+
+    /// Waits until the images are on the disk. Each for itself: syncfs(2) would wait for what others have written there.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let step = || "sync the images to the disk".to_owned();
+        for entry in rustix::fs::Dir::read_from(&self.images).step(step)? {
+            let entry = entry.step(step)?;
+            if entry.file_type() == FileType::RegularFile {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file =
+                    rustix::fs::openat(&self.images, entry.file_name(), flags, Mode::empty()).step(step)?;
+                rustix::fs::fsync(file).step(step)?;
+            }
+        }
+        rustix::fs::fsync(&self.images).step(step)
     }
 
     /// Whether the contents of a network namespace are among the images.

@@ -39,6 +39,7 @@ use crate::store::{Entry, Record, Store};
 use images::Directories;
 use rootfs::Plan;
 use spec::{Config, Namespaces};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The name of CRIU's log of a dump, in the work directory.
@@ -48,7 +49,7 @@ pub const DUMP_LOG: &str = "dump.log";
 pub fn checkpoint(store: &Store, request: Checkpoint) -> Result<Outcome> {
     let started = Instant::now();
     let (entry, record) = store.lock(&request.id)?;
-    let subject = Subject::find(&entry, &record)?;
+    let subject = Subject::find(&entry, &record, request.criu_config.as_deref())?;
     let session = start(&entry, &request)?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
     if let Some(parent) = &request.memory.parent {
@@ -86,7 +87,7 @@ struct Subject {
 
 impl Subject {
     /// Looks at the container; what stands in the way is the error.
-    fn find(entry: &Entry, record: &Record) -> Result<Self> {
+    fn find(entry: &Entry, record: &Record, criu_config: Option<&Path>) -> Result<Self> {
         let state = status(entry, record)?;
         let (Status::Running | Status::Paused, Some(init)) = (state, record.init) else {
             return Err(Error::Status {
@@ -100,7 +101,7 @@ impl Subject {
         let namespaces = config.namespaces()?;
         let plan = crate::tree::plan(entry, record, &config)?;
         unsupported::refuse(&config, &namespaces, &plan)?;
-        let criu_config = criu_config::file(&config)?;
+        let criu_config = criu_config::file(criu_config, &config)?;
         Ok(Self { config, namespaces, plan, init: init.pid, is_paused: state == Status::Paused, criu_config })
     }
 

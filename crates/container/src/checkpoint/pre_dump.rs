@@ -26,10 +26,15 @@ pub(super) fn run(
         freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
         timeout: request.timeout,
         page_server: request.memory.page_server,
+        tls: request.memory.tls,
         ..PreDump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
     };
     let _thawed_later = (!subject.is_paused).then(|| Guard::new(entry, record)).transpose()?;
-    Ok(session.pre_dump(&round, &mut ()))
+    let done = session.pre_dump(&round, &mut ());
+    if done.is_ok() && request.memory.sync {
+        dirs.sync()?;
+    }
+    Ok(done)
 }
 
 /// Known before anything is frozen.

@@ -1,6 +1,6 @@
 //! What may be asked of a checkpoint, and what comes of one.
 
-use criu::{CgroupMode, NetworkLock, PageSocket, PreDumpMode, Tcp};
+use criu::{CgroupMode, CpuCap, NetworkLock, PageSocket, PreDumpMode, Tcp, Tls};
 use serde::Serialize;
 use spec::Id;
 use std::fs::File;
@@ -34,6 +34,8 @@ pub struct Checkpoint {
     pub timeout: Option<u32>,
     /// The criu program.
     pub criu: PathBuf,
+    /// A configuration file that it reads last, instead of the container's or the machine's.
+    pub criu_config: Option<PathBuf>,
 }
 
 /// The kinds of checkpoint.
@@ -52,6 +54,8 @@ pub enum After {
     Remove,
     /// It runs on (or stays paused).
     LeaveRunning,
+    /// It stays, paused: for who wants to see the images (or its files) safe elsewhere first.
+    LeavePaused,
     /// Its memory is not written, but served to whoever restores it, at [`Memory::page_server`]; then it is gone.
     ServeMemory,
 }
@@ -67,6 +71,10 @@ pub struct Memory {
     pub auto_dedup: bool,
     /// Send it here instead of writing it.
     pub page_server: Option<PageSocket>,
+    /// Encrypts the way there.
+    pub tls: Option<Tls>,
+    /// Have the images on the disk before the container is let go.
+    pub sync: bool,
 }
 
 /// What CRIU may find in a container and how it is to treat it: the options that a dump and a restore have in common.
@@ -88,6 +96,8 @@ pub struct Allowances {
     pub external: Vec<String>,
     /// What to do about cgroups; None chooses by what the container has.
     pub cgroups: Option<CgroupMode>,
+    /// What of the processor is noted down at a dump and compared at a restore; None for nothing.
+    pub cpu_cap: Option<CpuCap>,
 }
 
 /// What came of a checkpoint.
@@ -122,6 +132,13 @@ pub struct Counted {
     pub pages_in_parent: u64,
     /// Pages that were written.
     pub pages_written: u64,
+}
+
+impl After {
+    /// Whether the container stays, one way or the other.
+    pub(super) fn stays(self) -> bool {
+        matches!(self, Self::LeaveRunning | Self::LeavePaused)
+    }
 }
 
 impl Memory {

@@ -5,6 +5,7 @@ use crate::console;
 use crate::hooks;
 use crate::launch::Terminal;
 use crate::state::HookState;
+use cgroup::Cgroup;
 use criu::{Answer, Notify};
 use spec::{Bundle, Config, HookKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +23,18 @@ pub(super) struct Events<'a> {
     terminal: &'a Terminal,
     /// The network namespace was dumped as empty.
     is_network_empty: bool,
+    /// How it is to be left, if not running.
+    pub(super) pause: Option<Pause<'a>>,
     master: Option<OwnedFd>,
+}
+
+/// A container that is to stand still from the beginning.
+#[derive(Debug)]
+pub(super) struct Pause<'a> {
+    /// Where its processes are.
+    pub(super) cgroup: &'a Cgroup,
+    /// The criu that makes them, and that is in there, too.
+    pub(super) criu: Option<i32>,
 }
 
 impl<'a> Events<'a> {
@@ -35,7 +47,7 @@ impl<'a> Events<'a> {
         is_network_empty: bool,
     ) -> Self {
         let (config, bundle) = (&bundle.config, bundle.dir.as_path());
-        Self { config, bundle, plan, hollow, state, terminal, is_network_empty, master: None }
+        Self { config, bundle, plan, hollow, state, terminal, is_network_empty, pause: None, master: None }
     }
 
     /// The terminal's master, where this process is to show it.
@@ -60,6 +72,16 @@ impl Notify for Events<'_> {
     fn post_restore(&mut self, pid: i32) -> Answer {
         let _view = MountView::of_process(pid)?;
         Ok(rootfs::protect_again(self.plan, self.hollow, &Root::at(Path::new("/"))?)?)
+    }
+
+    /// The processes are complete, and wait for CRIU to let go of them; the freezer then gets hold of them before they come to run.
+    /// Nobody waits for that here: it happens when CRIU goes on, which therefore must not be frozen with them.
+    fn pre_resume(&mut self) -> Answer {
+        let Some(pause) = &self.pause else { return Ok(()) };
+        if let Some(criu) = pause.criu {
+            pause.cgroup.expel(criu)?;
+        }
+        Ok(pause.cgroup.begin_freeze()?)
     }
 
     fn orphan_pts_master(&mut self, master: OwnedFd) -> Answer {

@@ -15,7 +15,7 @@ use crate::state::HookState;
 use crate::store::{self, Record, Store};
 use cgroup::{Cgroup, Host, Layout, UnitPlan};
 use criu::{InheritFd, Launch, NetworkLock, Restore as Request};
-use events::Events;
+use events::{Events, Pause};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 use spec::oci::LinuxNamespaceType as Ns;
@@ -32,7 +32,7 @@ use sys::view::MountView;
 pub const RESTORE_LOG: &str = "restore.log";
 
 /// A request to restore a container.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Restore {
     /// The id that it gets; it need not be the one it had.
     pub id: Id,
@@ -50,8 +50,14 @@ pub struct Restore {
     pub auto_dedup: bool,
     /// What may be different here from where it was dumped.
     pub tolerate: Tolerances,
+    /// Leave it paused: none of its processes has run when this returns.
+    pub leave_paused: bool,
+    /// Descriptors that stand for resources of the outside, by CRIU's names for these.
+    pub inherit_fds: Vec<(String, OwnedFd)>,
     /// The criu program.
     pub criu: PathBuf,
+    /// A configuration file that it reads last, instead of the container's or the machine's.
+    pub criu_config: Option<PathBuf>,
     /// Who receives the terminal's master.
     pub console_socket: Option<PathBuf>,
     /// Where init's process id is to be written.
@@ -160,6 +166,7 @@ fn bring_back(
     unit: Option<&UnitPlan>,
 ) -> Result<Restored> {
     let (entry, record) = container.parts();
+    let cgroup = record.cgroup.clone();
     let namespaces = bundle.config.namespaces()?;
     let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
     let manifest = Manifest::read(dirs.images().as_fd())?;
@@ -185,8 +192,13 @@ fn bring_back(
     let mut launch = Launch::new(request.criu.clone());
     launch.seal();
     let mut inherit_fds = stdio.pass(&mut launch);
+    let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
     inherit_fds.extend(
-        opened.iter().map(|(name, fd)| InheritFd { key: (*name).to_owned(), fd: launch.pass(fd.as_fd()) }),
+        opened
+            .iter()
+            .map(|(name, fd)| (*name, fd))
+            .chain(named)
+            .map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }),
     );
     let mut session = launch.start()?;
     drop(view);
@@ -206,11 +218,20 @@ fn bring_back(
         empty_ns: is_network_empty.then_some(network::EMPTY),
         network_lock: network_lock(&mut session, &request.allow).map_err(Error::of_criu(&request.criu))?,
         cgroups: request_cgroups(request.allow.cgroups, bundle, record)?,
-        ..restore_request(request, record, &dirs, criu_config::file(&bundle.config)?)
+        ..restore_request(
+            request,
+            record,
+            &dirs,
+            criu_config::file(request.criu_config.as_deref(), &bundle.config)?,
+        )
     };
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
+    events.pause = request.leave_paused.then(|| Pause { cgroup: &cgroup, criu: session.pid() });
     let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
+    if request.leave_paused {
+        cgroup.freeze()?;
+    }
     let child = adopt(outcome.pid)?;
     let stat = sys::proc::stat(child.pid)?
         .ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?;
@@ -253,6 +274,7 @@ fn restore_request<'a>(
         shell_job: allow.shell_job,
         file_locks: allow.file_locks,
         tcp: allow.tcp,
+        cpu_cap: allow.cpu_cap,
         lazy_pages: request.lazy_pages,
         auto_dedup: request.auto_dedup,
         skip_file_rwx_check: tolerate.file_modes,
