@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("two_mounts_at_one_place", two_mounts_at_one_place),
         rt_only(
             "mounts_keep_their_attributes",
-            "runc 1.1 masks directories in another way",
+            "runc 1.1 loses some of them",
             mounts_keep_their_attributes,
         ),
         both("signals_and_timers", signals_and_timers),

@@ -22,6 +22,7 @@ mod kill;
 mod killed;
 mod limits;
 mod list;
+mod moved;
 mod namespaces;
 mod netdevices;
 mod network;
@@ -68,6 +69,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("kill", also_on_v2(kill::cases()))
         .module("killed", killed::cases())
         .module("list", list::cases())
+        .module("moved", moved::cases())
         .module("options", also_on_v2(options::cases()))
         .module("pages", pages::cases())
         .module("pause", also_on_v2(pause::cases()))

@@ -178,16 +178,6 @@ differences! {
             let mask = u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok()?;
             Some(format!("SigIgn:\t{:016x}", mask & !(3 << 31)))
         });
-    MASKED_DIRECTORIES:
-        "A masked directory is a bind of one empty directory",
-        "runc mounts a tmpfs for each, which a dump would have to pack",
-        Change::Line(|line| {
-            let (root, rest) = line.split_once(' ')?;
-            let (point, rest) = rest.split_once(' ')?;
-            let ours = root.ends_with("/$I/empty") && rest.starts_with("ro,nosuid,nodev,noexec,relatime - ");
-            let its = root == "/" && rest == "ro,relatime - tmpfs tmpfs ro";
-            (ours || its).then(|| format!("nothing {point} ro"))
-        });
     MASKED_FILES:
         "A masked file is the host's /dev/null",
         "runc 1.1 takes the container's, where an image may have put another file (CVE-2025-31133)",

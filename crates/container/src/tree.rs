@@ -17,7 +17,6 @@ pub(crate) fn plan(entry: &Entry, record: &Record, config: &Config) -> Result<Pl
         cgroup: cgroup_view(record, config, cgroup_namespace)?,
         user_namespace: namespaces.is_private(Ns::User),
         cgroup_namespace,
-        empty_dir: entry.empty_dir()?,
     };
     let Some(notify) = crate::notify::mount(entry) else { return Ok(Plan::new(&config.oci, &context)?) };
     let mut with_notify = config.oci.clone();

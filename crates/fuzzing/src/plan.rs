@@ -27,7 +27,6 @@ fn contexts() -> [Context; 3] {
         cgroup,
         user_namespace: private,
         cgroup_namespace: private,
-        empty_dir: "/run/rt/id/empty".into(),
     };
     [
         context(CgroupView::None, true),

@@ -43,7 +43,6 @@ fn enter() -> Result<()> {
         cgroup: machine_cgroups()?,
         user_namespace,
         cgroup_namespace,
-        empty_dir: bundle.join("empty"),
         bundle,
     };
     let plan = Plan::new(&spec, &context)?;

@@ -19,6 +19,7 @@ use crate::{Plan, Result};
 
 pub(crate) use mounts::new_tmpfs;
 pub use seal::reopen_null;
+pub(crate) use sources::empty_filesystem;
 pub use sources::{FindUserns, Sources};
 
 /// A container's file tree while it is being made.

@@ -19,7 +19,7 @@ mod restore;
 
 pub use apply::{FindUserns, Rootfs, Sources, reopen_null};
 pub use error::{Error, Result};
-pub use external::{External, ExternalKind, Located, locate_externals};
+pub use external::{External, ExternalKind, Located, locate_externals, mount_mask};
 pub use hollow::{Hollow, find_hollow};
 pub use options::{FsOption, MountOptions, SuperFlag};
 pub use plan::{

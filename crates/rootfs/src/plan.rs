@@ -12,10 +12,8 @@ use crate::options::{FsOption, SuperFlag};
 
 /// Everything that is known about a container's file tree before it is made.
 ///
-/// Steps are applied in the order of the fields. Two choices shape the plan, both for containers that shall be cheap to
-/// checkpoint: a masked directory is a bind of one empty directory of the host that every mask shares, and not a tmpfs
-/// of its own as elsewhere (CRIU runs a `tar` for each tmpfs, 5 to 8 ms each time, while the container is frozen); and all
-/// that comes from outside has a [name](crate::External) that a dump and a restore both compute from this plan.
+/// Steps are applied in the order of the fields. All that comes from outside has a [name](crate::External) that a dump and a
+/// restore both compute from this plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The root of the container on the host, absolute.
@@ -30,8 +28,6 @@ pub struct Plan {
     pub bind_devices: bool,
     /// Paths to hide, absolute and clean; those that do not exist are skipped.
     pub masked: Vec<PathBuf>,
-    /// The empty directory of the host that hides masked directories.
-    pub empty_dir: PathBuf,
     /// Paths to make read-only, absolute and clean; those that do not exist are skipped.
     pub readonly_paths: Vec<PathBuf>,
     /// Whether the root itself becomes read-only.
@@ -181,8 +177,6 @@ pub struct Context {
     pub user_namespace: bool,
     /// Whether the container has its own cgroup namespace.
     pub cgroup_namespace: bool,
-    /// An empty directory on the host that belongs to this container.
-    pub empty_dir: PathBuf,
 }
 
 /// The kind of a device node.

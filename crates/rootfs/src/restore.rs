@@ -35,18 +35,18 @@ pub fn protect_again(plan: &Plan, hollow: &[Hollow], container: &Root) -> Result
     let is_hollow = |step: &MountStep| hollow.iter().any(|hollow| hollow.name == step.destination);
     let bound = plan.mounts.iter().filter(|step| matches!(step.kind, Kind::Bind(_)) || is_hollow(step));
     let bound = bound.map(|step| (step.destination.as_path(), step.final_attrs()));
-    let mask = AttrChange { set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC, clear: 0 };
-    let masked = plan.masked.iter().map(|path| (path.as_path(), mask));
     let readonly = AttrChange { set: attr::RDONLY, clear: 0 };
     let root = plan.readonly_root.then_some((Path::new("/"), readonly)).into_iter();
-    for (path, attrs) in root.chain(bound).chain(masked).filter(|(_, attrs)| !attrs.is_empty()) {
+    let kept = root.chain(bound).map(|(path, attrs)| (path, attrs, false));
+    let masked = plan.masked.iter().map(|path| (path.as_path(), readonly, true));
+    for (path, attrs, is_mask) in kept.chain(masked).filter(|(_, attrs, _)| !attrs.is_empty()) {
         let step = || format!("protect {path:?} again");
         let place = match container.open(path) {
             Err(error) if error.is(Errno::NOENT.raw_os_error()) => continue,
             found => found.step(step)?,
         };
         // A masked file is the null device, which is to be used.
-        if attrs != mask || is_dir(&place).step(step)? {
+        if !is_mask || is_dir(&place).step(step)? {
             set_attr(&place, Depth::One, attrs).step(step)?;
         }
     }

@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// The largest unlinked file that is kept, in bytes (suffixes K, M, G) [default: 1M]
     #[arg(long, value_name = "SIZE")]
     ghost_limit: Option<String>,
+    /// Write images that runc can restore as well; takes longer
+    #[arg(long)]
+    portable: bool,
     /// Seconds that freezing may take [default: 10]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
@@ -83,6 +86,7 @@ fn request(context: &Context, arguments: &Arguments) -> anyhow::Result<Checkpoin
         allow: options.allowances()?,
         link_remap: arguments.link_remap,
         ghost_limit: arguments.ghost_limit.as_deref().map(bytes).transpose()?,
+        portable: arguments.portable,
         timeout: arguments.timeout,
         criu_config: options.criu_config(),
         criu: context.criu()?,

@@ -86,6 +86,7 @@ complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l pre-dump -d 'Write 
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l track-mem -d 'Note down which memory changes from now on, for a checkpoint with this one as --parent-path'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l lazy-pages -d 'Keep the memory here and serve it page by page to whoever restores the container'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l link-remap -d 'Give unlinked files that have other names a temporary name for the restore'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l portable -d 'Write images that runc can restore as well; takes longer'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l sync -d 'Let go of the container only when the images are on the disk'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls -d 'Encrypt memory on its way, and prove by certificates who is at either end'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tls-no-cn-verify -d 'Accept a server whose address is not the name in its certificate'

@@ -8,7 +8,7 @@ use super::{DUMP_LOG, Subject, cgroups, external, network};
 use crate::error::{Error, Result};
 use crate::ops::destroy;
 use crate::store::{Entry, Record};
-use criu::{AfterDump, Dump, DumpOutcome, Features, Session};
+use criu::{AfterDump, CgroupMode, Dump, DumpOutcome, Features, Session};
 use spec::Config;
 use std::time::Duration;
 
@@ -26,8 +26,9 @@ pub(super) fn run(
     if after == After::ServeMemory {
         require_lazy_pages(&mut session)?;
     }
-    let new_network =
-        !request.allow.empty_network && network::can_be_made_anew(&subject.config, subject.init)?;
+    let new_network = !request.allow.empty_network
+        && !request.portable
+        && network::can_be_made_anew(&subject.config, subject.init)?;
     let mut dump = dump_request(&request, record, subject, after, dirs)?;
     if new_network {
         dump.external.push(external::network_of(subject.init)?);
@@ -41,6 +42,7 @@ pub(super) fn run(
         sync: request.memory.sync,
     };
     let hollow = external::HollowMounts { plan: &subject.plan, config: &subject.config, init: subject.init };
+    let hollow = (!request.portable).then_some(hollow);
     let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
     frozen.status = request.status;
     let outcome = frozen.dump(session, dump).map_err(of_criu)?;
@@ -73,11 +75,12 @@ fn dump_request<'a>(
     dirs: &'a Directories,
 ) -> Result<Dump<'a>> {
     let (allow, memory) = (&request.allow, &request.memory);
+    let cgroups = allow.cgroups.or(request.portable.then_some(CgroupMode::Soft));
     Ok(Dump {
         root: Some(record.rootfs.display().to_string()),
         after: if after.stays() { AfterDump::Run } else { AfterDump::Kill },
         freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
-        external: subject.external(&allow.external)?,
+        external: subject.external(request)?,
         ext_unix_sk: allow.ext_unix_sk,
         shell_job: allow.shell_job,
         file_locks: allow.file_locks,
@@ -96,7 +99,7 @@ fn dump_request<'a>(
         page_server: memory.page_server.clone(),
         tls: memory.tls.clone(),
         lazy_pages: after == After::ServeMemory,
-        cgroups: cgroups::for_dump(allow.cgroups, &subject.config, &record.cgroup, subject.init)?,
+        cgroups: cgroups::for_dump(cgroups, &subject.config, &record.cgroup, subject.init)?,
         ..Dump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
     })
 }

@@ -3,7 +3,7 @@
 //! Both sides compute the names from the same plan and the same namespaces, here and nowhere else.
 
 use crate::error::{Error, Result, Step};
-use rootfs::{Hollow, Plan};
+use rootfs::{ExternalKind, Hollow, Plan};
 use rustix::fs::{major, minor, stat};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Namespaces};
@@ -16,11 +16,18 @@ const NAMESPACES: [(Ns, &str, &str); 2] = [(Ns::Network, "net", NETWORK), (Ns::P
 pub(crate) const NETWORK: &str = "extRootNetNS";
 
 /// The `--external` values of a dump: `init` is the container's init as the host sees it.
-pub(crate) fn for_dump(plan: &Plan, namespaces: &Namespaces, init: i32) -> Result<Vec<String>> {
+/// A `portable` one keeps the names that all runtimes know.
+pub(crate) fn for_dump(
+    plan: &Plan,
+    namespaces: &Namespaces,
+    init: i32,
+    portable: bool,
+) -> Result<Vec<String>> {
     let root = PathBuf::from(format!("/proc/{init}/root"));
     let root = Root::at(&root)?;
     let mut external: Vec<String> = rootfs::locate_externals(plan, &root)?
         .into_iter()
+        .filter(|mount| !(portable && mount.kind == ExternalKind::MaskedDir))
         .map(|mount| format!("mnt[{}]:{}", mount.destination.display(), mount.name))
         .collect();
     for (kind, word, name) in NAMESPACES {
@@ -74,16 +81,24 @@ pub(super) fn dumped_as(hollow: &Hollow) -> String {
     format!("mnt[{}]:{}", hollow.destination.display(), hollow.name.display())
 }
 
-/// Makes what was left out again, each below its own directory of `place`, and gives the `--external` values for them. Only
+/// Makes what was left out again, and what hides directories, each below its own directory of `place`, and gives the `--external` values for them. Only
 /// this process' mount namespace sees them, so it is to be one of its own.
 pub(crate) fn make_again(hollow: &[Hollow], plan: &Plan, place: &Path) -> Result<Vec<String>> {
     let again = |(index, hollow): (usize, &Hollow)| {
-        let place = place.join(index.to_string());
-        std::fs::create_dir(&place).step(|| format!("create {}", place.display()))?;
+        let place = directory(&place.join(index.to_string()))?;
         hollow.mount(plan, &place)?;
         Ok(format!("mnt[{}]:{}", hollow.name.display(), place.display()))
     };
-    hollow.iter().enumerate().map(again).collect()
+    let mut external: Vec<String> = hollow.iter().enumerate().map(again).collect::<Result<_>>()?;
+    let mask = directory(&place.join("mask"))?;
+    let name = rootfs::mount_mask(plan, &mask)?;
+    external.extend(name.map(|name| format!("mnt[{name}]:{}", mask.display())));
+    Ok(external)
+}
+
+fn directory(path: &Path) -> Result<PathBuf> {
+    std::fs::create_dir(path).step(|| format!("create {}", path.display()))?;
+    Ok(path.to_owned())
 }
 
 /// The `--external` values of a restore: where each external mount comes from on this host.

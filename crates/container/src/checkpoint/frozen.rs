@@ -25,7 +25,8 @@ pub(super) struct Frozen<'a> {
     since: Option<Instant>,
     /// The files of the host that were found as stdio.
     stdio: StdioNames,
-    hollow_mounts: HollowMounts<'a>,
+    /// The search for tmpfs that need not be dumped, unless each is to be.
+    hollow_mounts: Option<HollowMounts<'a>>,
     /// The mounts that were found hollow.
     hollow: Vec<rootfs::Hollow>,
     companions: Companions<'a>,
@@ -39,7 +40,7 @@ impl<'a> Frozen<'a> {
         record: &Record,
         after: After,
         was_paused: bool,
-        hollow_mounts: HollowMounts<'a>,
+        hollow_mounts: Option<HollowMounts<'a>>,
         companions: Companions<'a>,
     ) -> Self {
         Self {
@@ -121,7 +122,9 @@ impl Notify for Frozen<'_> {
         let mut external: Vec<String> = self.stdio.iter().flatten().cloned().collect();
         // stdout and stderr may be one file; CRIU wants each name once.
         external.dedup();
-        self.hollow = self.hollow_mounts.find()?;
+        if let Some(mounts) = &self.hollow_mounts {
+            self.hollow = mounts.find()?;
+        }
         external.extend(self.hollow.iter().map(external::dumped_as));
         Ok(ExternalFiles { external, ..Default::default() })
     }

@@ -106,9 +106,9 @@ impl Subject {
     }
 
     /// What of it lies outside, with what the caller names besides.
-    fn external(&self, named: &[String]) -> Result<Vec<String>> {
-        let mut external = external::for_dump(&self.plan, &self.namespaces, self.init)?;
-        external.extend_from_slice(named);
+    fn external(&self, request: &Checkpoint) -> Result<Vec<String>> {
+        let mut external = external::for_dump(&self.plan, &self.namespaces, self.init, request.portable)?;
+        external.extend_from_slice(&request.allow.external);
         Ok(external)
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn run(
         mode,
         parent: request.memory.parent_for_criu(),
         auto_dedup: request.memory.auto_dedup,
-        external: subject.external(&request.allow.external)?,
+        external: subject.external(&request)?,
         freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
         timeout: request.timeout,
         page_server: request.memory.page_server,

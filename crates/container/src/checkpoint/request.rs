@@ -30,6 +30,8 @@ pub struct Checkpoint {
     pub link_remap: bool,
     /// The largest unlinked file whose contents go into the images, in bytes; CRIU's default is 1 MiB.
     pub ghost_limit: Option<u32>,
+    /// Write images that any runtime can restore, which takes the container longer: nothing is left out that `rt` alone makes again.
+    pub portable: bool,
     /// Seconds that freezing may take; CRIU's default is 10.
     pub timeout: Option<u32>,
     /// The criu program.

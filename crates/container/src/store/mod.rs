@@ -235,14 +235,10 @@ impl Entry {
         Ok(spec::Config::parse(bytes, &path.display().to_string())?)
     }
 
-    /// The directory that masks others: empty, and made when it is first asked for.
-    pub(crate) fn empty_dir(&self) -> Result<PathBuf> {
-        self.dir("empty", Mode::from(0o555))
-    }
-
-    /// A directory for what is mounted during a restore, in CRIU's view of the file tree alone.
+    /// A directory for what is mounted during a restore, in CRIU's view of the file tree alone. The root of a user namespace goes through
+    /// it, too.
     pub(crate) fn scratch_dir(&self) -> Result<PathBuf> {
-        self.dir("scratch", Mode::from(0o700))
+        self.dir("scratch", Mode::from(0o711))
     }
 
     fn dir(&self, name: &str, mode: Mode) -> Result<PathBuf> {

@@ -56,7 +56,7 @@ impl Rootfs<'_> {
         mount::move_mount(view, target)
     }
 
-    /// Covers a file with /dev/null and a directory with the empty one.
+    /// Covers a file with /dev/null and a directory with an empty one.
     ///
     /// The first path gets the mount itself and each later one a clone of the one before: a clone has the attributes of its
     /// original, so they are set once. KERNEL(6.15): only from then on a mount can be cloned before it is attached.

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::Context;
-use sys::mount::{self, AttrChange, Depth, Propagation, attr};
+use sys::mount::{self, Depth, FsContext, Propagation, attr};
 use sys::path::{Root, is_char_device};
 
 use crate::error::InStep;
@@ -86,7 +86,7 @@ impl Sources {
             Some(nodes) if plan.bind_devices => nodes.iter().map(open_device).collect::<Result<_>>()?,
             _ => Vec::new(),
         };
-        let masks = if plan.masked.is_empty() { None } else { Some(open_masks(plan)?) };
+        let masks = if plan.masked.is_empty() { None } else { Some(open_masks()?) };
         Ok(Self { place, root, mounts, devices, masks })
     }
 
@@ -205,21 +205,25 @@ fn open_device(node: &DeviceNode) -> Result<OwnedFd> {
 
 /// CVE-2025-31133: files are hidden by the host's /dev/null, opened while nothing of the container is mounted and known
 /// by its number; never by what the container has under that name.
-fn open_masks(plan: &Plan) -> Result<Masks> {
+fn open_masks() -> Result<Masks> {
     let step = || "open \"/dev/null\" for masking".to_owned();
     let null = mount::clone_tree_at(Path::new("/dev/null"), Depth::One).step(step)?;
     if !is_char_device(&null, 1, 3).step(step)? {
         return Err(Error::refused(step(), "it is not the null device 1:3"));
     }
-    let step = || format!("open the empty directory {:?} for masking", plan.empty_dir);
-    let empty = mount::clone_tree_at(&plan.empty_dir, Depth::One).step(step)?;
-    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    mount::set_attr(&empty, Depth::One, AttrChange { set, clear: 0 }).step(step)?;
     // A slave of a mount of the host is what CRIU cannot restore; and nothing will ever be mounted here.
-    for mount in [&null, &empty] {
-        mount::set_propagation(mount, Depth::One, Propagation::Private).step(step)?;
-    }
+    mount::set_propagation(&null, Depth::One, Propagation::Private).step(step)?;
+    let empty = empty_filesystem().step(|| "make the empty directory for masking".to_owned())?;
     Ok(Masks::new(null, empty))
+}
+
+/// What hides directories: a filesystem with nothing in it, to which nobody can write. All masks of a container are mounts of
+/// this one.
+pub(crate) fn empty_filesystem() -> sys::Result<OwnedFd> {
+    let tmpfs = FsContext::open("tmpfs")?;
+    tmpfs.set_string("source", "tmpfs")?;
+    tmpfs.set_flag("ro")?;
+    tmpfs.mount(attr::RDONLY)
 }
 
 /// How many mounts of the host a step takes.

@@ -26,7 +26,6 @@ impl Plan {
             mounts,
             bind_devices: context.user_namespace,
             masked: paths(linux.map(oci::Linux::masked_paths)),
-            empty_dir: context.empty_dir.clone(),
             readonly_paths: paths(linux.map(oci::Linux::readonly_paths)),
             readonly_root: spec.root().as_ref().and_then(oci::Root::readonly).unwrap_or(false),
             umask: spec.process().as_ref().and_then(|process| process.user().umask()).unwrap_or(0o022),

@@ -18,7 +18,6 @@ fn context() -> Context {
         },
         user_namespace: false,
         cgroup_namespace: false,
-        empty_dir: "/run/rt/c1/empty".into(),
     }
 }
 
@@ -95,7 +94,6 @@ fn binds_and_their_externals() {
         ("/sys/fs/cgroup/cpu,cpuacct", "/cg/cpu,cpuacct/c1", ExternalKind::CgroupV1),
         ("/sys/fs/cgroup/systemd", "/cg/systemd/c1", ExternalKind::CgroupV1),
         ("/dev/null", "/dev/null", ExternalKind::MaskedFile),
-        ("masked-directory", "/run/rt/c1/empty", ExternalKind::MaskedDir),
     ];
     assert_eq!(externals, expected.map(|(name, source, kind)| (name.into(), source.into(), kind)));
 }
