@@ -30,11 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("stats", "runc has no such option", stats),
         both("bind_mount_and_tmpfs", bind_mount_and_tmpfs),
         both("two_mounts_at_one_place", two_mounts_at_one_place),
-        rt_only(
-            "mounts_keep_their_attributes",
-            "runc 1.1 loses some of them",
-            mounts_keep_their_attributes,
-        ),
+        rt_only("mounts_keep_their_attributes", "runc 1.1 loses some of them", mounts_keep_their_attributes),
         both("signals_and_timers", signals_and_timers),
         both("created_is_refused", created_is_refused),
         both("stopped_is_refused", stopped_is_refused),

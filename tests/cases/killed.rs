@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Case, Container, Outcome, Running, Test, needs, rt_only};
 
-use super::SLEEPER;
 use super::checkpoint::counting;
 use super::counter::{COUNTER, counts_on, is_unbroken};
+use super::{SLEEPER, one_line};
 
 const WHY: &str = "runc does not recover from SIGKILL everywhere";
 
@@ -23,6 +24,10 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("checkpoint", WHY, checkpoint).needs(needs::criu),
         rt_only("checkpoint_leave_running", WHY, checkpoint_leave_running).needs(needs::criu),
         rt_only("restore", WHY, restore).needs(needs::criu),
+        rt_only("criu_in_a_checkpoint", WHY, criu_in_a_checkpoint).needs(needs::criu),
+        rt_only("criu_in_a_restore", WHY, criu_in_a_restore).needs(needs::criu),
+        rt_only("both_in_a_checkpoint", WHY, both_in_a_checkpoint).needs(needs::criu),
+        rt_only("images_removed_meanwhile", WHY, images_removed_meanwhile).needs(needs::criu),
     ]
     .into()
 }
@@ -121,4 +126,109 @@ fn restore(test: &Test) -> Outcome {
     // None of it has harmed the images.
     container.restore(&images, &[])?;
     counts_on(&container.bundle, "/log", 3)
+}
+
+/// The criu that a runtime has started, once there is one.
+fn criu_of(running: &mut Running) -> Option<Pid> {
+    let pid = running.pid();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    while running.is_running() {
+        let text = std::fs::read_to_string(&children).unwrap_or_default();
+        let mut pids = text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
+        let is_criu = |pid: &i32| {
+            let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+            exe.is_ok_and(|exe| exe.display().to_string().contains("criu"))
+        };
+        if let Some(pid) = pids.find(is_criu).and_then(Pid::from_raw) {
+            return Some(pid);
+        }
+    }
+    None
+}
+
+/// A dump that nobody finishes: the runtime says so, and the container runs on, or is in the images when they were complete.
+///
+/// What can be lost is a container whose process makes a system call in CRIU's name at that moment (docs/criu.md); its end is told
+/// as such.
+fn criu_in_a_checkpoint(test: &Test) -> Outcome {
+    for delay in DELAYS {
+        let container = counting(test)?;
+        let images = test.new_path("images");
+        let mut running = container.cmd("checkpoint", &["--image-path", &images]).spawn()?;
+        let criu = criu_of(&mut running);
+        std::thread::sleep(Duration::from_millis(delay));
+        let was_there = criu.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
+        let output = running.output()?;
+        if output.code == 0 {
+            container.restore(&images, &[])?;
+        } else {
+            assert!(was_there, "{output}");
+            one_line(test, &output, &["criu died during"])?;
+            if container.status()? == "stopped" {
+                test.figure(format!("criu killed after {delay} ms took a container with it"));
+                recovers(&container)?;
+                continue;
+            }
+        }
+        counts_on(&container.bundle, "/log", 3)?;
+        is_unbroken(&container.bundle, "/log")?;
+        recovers(&container)?;
+    }
+    Ok(())
+}
+
+/// Neither of them can take back anything: the next command does (but see `criu_in_a_checkpoint`).
+fn both_in_a_checkpoint(test: &Test) -> Outcome {
+    for delay in DELAYS {
+        let container = counting(test)?;
+        let images = test.new_path("images");
+        let mut running =
+            container.cmd("checkpoint", &["--image-path", &images, "--leave-running"]).spawn()?;
+        let criu = criu_of(&mut running);
+        std::thread::sleep(Duration::from_millis(delay));
+        running.kill();
+        criu.map(|pid| kill_process(pid, Signal::KILL));
+        container.cmd("resume", &[]).output()?;
+        if container.status()? == "running" {
+            counts_on(&container.bundle, "/log", 3)?;
+            is_unbroken(&container.bundle, "/log")?;
+        }
+        recovers(&container)?;
+    }
+    Ok(())
+}
+
+fn criu_in_a_restore(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let images = test.new_path("images");
+    container.checkpoint(&images, &[])?;
+    for delay in DELAYS {
+        let mut running = container.quiet("restore", &["--detach", "--image-path", &images]).spawn()?;
+        let criu = criu_of(&mut running);
+        std::thread::sleep(Duration::from_millis(delay));
+        criu.map(|pid| kill_process(pid, Signal::KILL));
+        if running.output()?.code == 0 {
+            container.delete()?;
+        }
+        assert_eq!(container.status()?, "absent");
+        test.leaves_nothing()?;
+    }
+    container.restore(&images, &[])?;
+    counts_on(&container.bundle, "/log", 3)
+}
+
+/// The container is whole: it runs on, unless the dump was complete before, and then the images' end is its end.
+fn images_removed_meanwhile(test: &Test) -> Outcome {
+    for delay in DELAYS {
+        let container = counting(test)?;
+        let images = test.new_path("images");
+        let running = container.cmd("checkpoint", &["--image-path", &images, "--leave-running"]).spawn()?;
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = std::fs::remove_dir_all(&images);
+        running.output()?;
+        counts_on(&container.bundle, "/log", 3)?;
+        assert_eq!(container.status()?, "running");
+        recovers(&container)?;
+    }
+    Ok(())
 }

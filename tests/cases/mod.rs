@@ -18,6 +18,7 @@ mod handover;
 mod hooks;
 mod idmap;
 mod images;
+mod kept;
 mod kill;
 mod killed;
 mod limits;
@@ -69,6 +70,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("kill", also_on_v2(kill::cases()))
         .module("killed", killed::cases())
         .module("list", list::cases())
+        .module("kept", kept::cases())
         .module("moved", moved::cases())
         .module("options", also_on_v2(options::cases()))
         .module("pages", pages::cases())

@@ -98,7 +98,7 @@ pub enum AfterDump {
 }
 
 /// What came of a dump or a pre-dump.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DumpOutcome {
     /// The course, as seen from outside CRIU.
     pub timeline: Timeline,

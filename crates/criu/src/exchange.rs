@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use rustix::io::Errno;
-use sys::seqpacket;
+use sys::seqpacket::{self, Waited};
 
 use crate::notify::{self, Notify, Reason};
 use crate::wire::{CriuReq, CriuReqType, CriuResp};
@@ -58,6 +58,8 @@ pub(crate) enum Ending {
 /// A running exchange.
 pub(crate) struct Exchange<'a> {
     socket: BorrowedFd<'a>,
+    /// criu's pidfd, where it is our child.
+    process: Option<BorrowedFd<'a>>,
     operation: Operation,
     started: Instant,
     /// What has happened so far.
@@ -66,14 +68,18 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(socket: BorrowedFd<'a>, operation: Operation) -> Self {
-        Self { socket, operation, started: Instant::now(), timeline: Timeline::default(), refusal: None }
+    pub(crate) fn new(socket: BorrowedFd<'a>, process: Option<BorrowedFd<'a>>, operation: Operation) -> Self {
+        let (started, timeline) = (Instant::now(), Timeline::default());
+        Self { socket, process, operation, started, timeline, refusal: None }
     }
 
     /// Sends the request and answers notifications until the final answer comes.
     pub(crate) fn run(&mut self, request: &CriuReq, notify: &mut dyn Notify) -> Result<Ending> {
         self.send(request)?;
         loop {
+            if !self.wait(notify)? {
+                return Ok(Ending::Closed);
+            }
             let message = match seqpacket::receive(self.socket) {
                 Ok(Some(message)) => message,
                 Ok(None) => return Ok(Ending::Closed),
@@ -86,6 +92,19 @@ impl<'a> Exchange<'a> {
                 return self.finish(answer);
             }
             self.notification(answer, message.fds, notify)?;
+        }
+    }
+
+    /// Waits until there is something to receive. False: criu has ended, though its children may hold the socket open.
+    fn wait(&self, notify: &mut dyn Notify) -> Result<bool> {
+        let Some(process) = self.process else { return Ok(true) };
+        loop {
+            let waited = seqpacket::wait(self.socket, process, notify.interval());
+            match waited.map_err(|source| Error::Socket { operation: self.operation, source })? {
+                Waited::Message => return Ok(true),
+                Waited::PeerEnded => return Ok(false),
+                Waited::Time => notify.waiting(),
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The stages CRIU tells of while it works, and the answers.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::InheritFd;
 use crate::options::set;
@@ -35,6 +36,14 @@ pub trait Notify {
     fn wanted(&self) -> bool {
         true
     }
+
+    /// After which time without a word from CRIU [`Notify::waiting`] is called; `None` for never.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// CRIU works on, and has nothing to tell.
+    fn waiting(&mut self) {}
 
     /// A dump begins; nothing is frozen yet.
     fn pre_dump(&mut self) -> Answer {

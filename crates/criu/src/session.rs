@@ -50,11 +50,10 @@ impl<'a> Launch<'a> {
         self.sealed = true;
     }
 
-    /// Lets criu live when we are killed, and keep `held` open until it ends. For a dump: criu finds its socket closed at the next
-    /// stage, takes its code out of the tasks and lets them go on; killed with us, it would leave them with it.
-    pub fn outlive_us(&mut self, held: BorrowedFd<'a>) {
+    /// Lets criu live when we are killed. For a dump: criu finds its socket closed at the next stage, takes its code out of the tasks
+    /// and lets them go on; killed with us, it would leave them with it.
+    pub fn outlive_us(&mut self) {
         self.outlives_us = true;
-        self.pass(held);
     }
 
     /// Hands a descriptor to criu; the answer is its number there, for [`crate::InheritFd`] and
@@ -69,14 +68,15 @@ impl<'a> Launch<'a> {
     pub fn start(self) -> Result<Session> {
         let (ours, theirs) = seqpacket::pair().map_err(Error::Start)?;
         let (child, stderr) = self.spawn(theirs.as_fd()).map_err(Error::Start)?;
-        Ok(Session::new(ours, Some(Process { child, stderr })))
+        Ok(Session::new(ours, Some(Process { child, stderr, leads_group: self.outlives_us })))
     }
 
     fn spawn(&self, socket: BorrowedFd<'_>) -> sys::Result<(Child, File)> {
         let stdio = Stdio::open()?;
         let mut spawn = stdio.program(&self.binary)?;
         if self.outlives_us {
-            spawn.ignore_broken_pipes();
+            // Of its own group, so that what it forks to try out the kernel can be ended with it; nor is a ^C meant for it.
+            spawn.ignore_broken_pipes().own_group();
         } else {
             spawn.die_with_parent();
         }
@@ -152,6 +152,8 @@ pub struct Session {
 struct Process {
     child: Child,
     stderr: File,
+    /// Nobody else is in its process group but its own children.
+    leads_group: bool,
 }
 
 /// What a request needs besides its type.
@@ -279,7 +281,8 @@ impl Session {
         };
         let since = SystemTime::now();
         self.busy = true;
-        let mut exchange = Exchange::new(socket, operation);
+        let process = self.process.as_ref().map(|process| process.child.pidfd());
+        let mut exchange = Exchange::new(socket, process, operation);
         let ending = exchange.run(&message, notify);
         let (stage, timeline) = (exchange.stage(), exchange.timeline);
         self.busy = ending.is_err();
@@ -310,6 +313,9 @@ impl Session {
         let mut exit = None;
         if let Some(mut process) = self.process.take() {
             exit = process.child.wait_for(GRACE).ok().flatten();
+            if process.leads_group {
+                process.child.kill_group();
+            }
             add_last_words(&mut words, &process.stderr);
         }
         let diagnosis = diagnose::diagnose(&words.lines);

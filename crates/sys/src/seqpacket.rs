@@ -5,7 +5,9 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -30,6 +32,35 @@ pub struct Message {
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call("socketpair", || "AF_UNIX, SOCK_SEQPACKET".to_owned())
+}
+
+/// What ended a [`wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// There is a message, or the end of all messages.
+    Message,
+    /// The peer's process has ended, and has left no message.
+    PeerEnded,
+    /// Nothing happened in the time given.
+    Time,
+}
+
+/// Waits for a message, for the end of the process behind `pidfd`, which may have left its end of the socket to a child of its
+/// own, or until `limit` is over.
+pub fn wait(socket: impl AsFd, pidfd: impl AsFd, limit: Option<Duration>) -> Result<Waited> {
+    let (socket, pidfd) = (socket.as_fd(), pidfd.as_fd());
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    let mut watched = [PollFd::new(&socket, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+    let count = retry(|| poll(&mut watched, limit.as_ref())).call("poll", || args(socket, "a pidfd"))?;
+    Ok(match count {
+        0 => Waited::Time,
+        _ if !watched[0].revents().is_empty() => Waited::Message,
+        // It may have sent something between the two looks, but no more after its end.
+        _ => match retry(|| poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&Timespec::default()))) {
+            Ok(0) => Waited::PeerEnded,
+            _ => Waited::Message,
+        },
+    })
 }
 
 /// Waits for the next message; `None` when the peer has closed its end.

@@ -45,7 +45,14 @@ pub(super) fn run(
     let hollow = (!request.portable).then_some(hollow);
     let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
     frozen.status = request.status;
-    let outcome = frozen.dump(session, dump).map_err(of_criu)?;
+    let outcome = match frozen.dump(session, dump) {
+        // Nothing was left to do but to kill the processes, which `destroy` does as well.
+        Err(criu::Error::Died(death)) if after == After::Remove && frozen.is_written() => {
+            log::warn!("{}: {death}, when all was written", entry.id);
+            DumpOutcome::default()
+        }
+        outcome => outcome.map_err(of_criu)?,
+    };
     let frozen_time = frozen.end()?;
     if !after.stays() {
         destroy(entry, record, Some(&subject.config))?;

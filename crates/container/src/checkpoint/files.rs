@@ -1,11 +1,12 @@
-//! Stdio that leads to a file of the host (`rt run -d ... >log`): CRIU cannot find such a file in the container's mounts, so it is
+//! Stdio that leads to a file or a FIFO of the host (`rt run -d ... >log`): CRIU cannot find such a file in the container's mounts, so it is
 //! named as external while the container stands still, and given back as a descriptor at the restore.
 
-use crate::error::Result;
+use crate::error::{Error, Result, Step};
 use crate::store::Record;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// CRIU's names of the host files behind stdin, stdout and stderr, where there are such.
@@ -27,7 +28,8 @@ impl Outside<'_> {
             let places =
                 self.record.stdio.iter().enumerate().filter(|(_, s)| **s == link && link.starts_with('/'));
             for (place, _) in places {
-                if self.names[place].is_some() || !std::fs::metadata(fd.path())?.is_file() {
+                let kind = std::fs::metadata(fd.path())?.file_type();
+                if self.names[place].is_some() || !(kind.is_file() || kind.is_fifo()) {
                     continue;
                 }
                 let mount = mount_id(pid, &fd.file_name().to_string_lossy())?;
@@ -87,11 +89,17 @@ fn mark(file: &Path) {
 /// that it has never had (CVE-2026-53489 in spirit). So it must be one that a checkpoint on this host has marked.
 pub(crate) fn reopen(link: &str, fd: usize) -> Option<OwnedFd> {
     let access = if fd == 0 { OFlags::RDONLY } else { OFlags::WRONLY | OFlags::APPEND };
-    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::openat2(CWD, link, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
-    let is_file = FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode) == FileType::RegularFile;
+    let open = |access: OFlags| {
+        let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        rustix::fs::openat2(CWD, link, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()
+    };
+    // A FIFO that nobody reads can be opened for writing only while somebody, as we do here, could read it.
+    let reader = rustix::fs::stat(link).is_ok_and(|stat| file_type(&stat) == FileType::Fifo);
+    let _reader = reader.then(|| open(OFlags::RDWR));
+    let file = open(access)?;
+    let kind = file_type(&rustix::fs::fstat(&file).ok()?);
     let is_marked = rustix::fs::fgetxattr(&file, MARK, &mut [0_u8; 0]).is_ok();
-    if !is_file || !is_marked {
+    if !matches!(kind, FileType::RegularFile | FileType::Fifo) || !is_marked {
         log::warn!(
             "{link}: no container on this host has had this file as stdio; the caller's takes its place"
         );
@@ -99,4 +107,21 @@ pub(crate) fn reopen(link: &str, fd: usize) -> Option<OwnedFd> {
     }
     rustix::fs::fcntl_setfl(&file, access).ok()?;
     Some(file)
+}
+
+/// Refuses a caller's stdio that cannot take the place of a file: CRIU wants a file for a file.
+pub(crate) fn check_substitute(link: &str, fd: usize, ours: BorrowedFd<'_>) -> Result<()> {
+    let kind = file_type(&rustix::fs::fstat(ours).step(|| format!("look at descriptor {fd}"))?);
+    if kind == FileType::RegularFile {
+        return Ok(());
+    }
+    let name = ["stdin", "stdout", "stderr"][fd];
+    Err(Error::Request(format!(
+        "{name} was the file {link}, which is not there, or which no checkpoint on this host has seen: bring it back, or \
+         restore with {name} on another file"
+    )))
+}
+
+fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
 }

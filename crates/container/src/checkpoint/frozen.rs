@@ -5,8 +5,9 @@ use super::external::{self, HollowMounts};
 use super::files::{self, StdioNames};
 use super::{After, outsiders, sockets};
 use crate::error::{Error, Result};
-use crate::store::{Entry, Pending, Record};
+use crate::store::{Entry, Pending, ProcessId, Record};
 use criu::{Answer, Dump, DumpOutcome, ExternalFiles, NetworkLock, Notify, Session};
+use rustix::process::Pid;
 use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ pub(super) struct Frozen<'a> {
     after: After,
     /// The freeze is its user's; it stays.
     was_paused: bool,
+    /// The criu that is at work, once there is one.
+    criu: Option<Pid>,
+    /// The record says that it is.
+    noted: bool,
     since: Option<Instant>,
     /// The files of the host that were found as stdio.
     stdio: StdioNames,
@@ -30,6 +35,8 @@ pub(super) struct Frozen<'a> {
     /// The mounts that were found hollow.
     hollow: Vec<rootfs::Hollow>,
     companions: Companions<'a>,
+    /// All images are there, and ours beside them.
+    written: bool,
     /// Who is told that a lazy dump listens.
     pub(super) status: Option<File>,
 }
@@ -48,17 +55,21 @@ impl<'a> Frozen<'a> {
             record: record.clone(),
             after,
             was_paused,
+            criu: None,
+            noted: false,
             since: None,
             stdio: Default::default(),
             hollow_mounts,
             hollow: Vec::new(),
             companions,
+            written: false,
             status: None,
         }
     }
 
     /// Dumps; afterwards the container stands still, or its processes are dead.
     pub(super) fn dump(&mut self, mut session: Session, mut dump: Dump<'_>) -> criu::Result<DumpOutcome> {
+        self.criu = session.pid().and_then(Pid::from_raw);
         let version = session.version()?;
         log::debug!("criu {version} is ready");
         if dump.network_lock.is_none() && version >= criu::Version::new(3, 19, 0) && self.needs_no_lock(&dump)
@@ -75,23 +86,33 @@ impl<'a> Frozen<'a> {
     }
 
     fn freeze(&mut self) -> Result<()> {
-        if self.was_paused || self.since.is_some() {
+        if self.noted {
             return Ok(());
         }
-        // Written down first: were this process killed, the next command would thaw.
-        self.record.pending = Some(Pending::Freeze);
+        // Written down first: were this process killed, the next command would wait for criu, and thaw.
+        self.record.criu = self.criu.map(ProcessId::of).transpose()?.flatten();
+        self.record.pending = (!self.was_paused).then_some(Pending::Freeze);
         self.entry.save(&self.record)?;
-        self.since = Some(Instant::now());
-        Ok(self.record.cgroup.freeze()?)
+        self.noted = true;
+        if !self.was_paused {
+            self.since = Some(Instant::now());
+            self.record.cgroup.freeze()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the images are complete, whatever becomes of CRIU now: it tells of `post-dump` when it has written the last of them.
+    pub(super) fn is_written(&self) -> bool {
+        self.written
     }
 
     /// Lets it run on, or its killed processes end, or leaves it as it is. The time is how long it stood still.
     pub(super) fn end(mut self) -> Result<Duration> {
-        let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
-        if self.after != After::LeavePaused {
+        let since = self.since.take();
+        if since.is_some() && self.after != After::LeavePaused {
             self.record.cgroup.thaw()?;
         }
-        let still = since.elapsed();
+        let still = since.map_or(Duration::ZERO, |since| since.elapsed());
         if self.after.stays() {
             self.forget()?;
         }
@@ -99,7 +120,11 @@ impl<'a> Frozen<'a> {
     }
 
     fn forget(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.noted) {
+            return Ok(());
+        }
         self.record.pending = None;
+        self.record.criu = None;
         self.entry.save(&self.record)
     }
 }
@@ -130,7 +155,9 @@ impl Notify for Frozen<'_> {
     }
 
     fn post_dump(&mut self) -> Answer {
-        Ok(self.companions.write(&self.stdio, &self.hollow)?)
+        self.companions.write(&self.stdio, &self.hollow)?;
+        self.written = true;
+        Ok(())
     }
 
     fn status_ready(&mut self) -> Answer {
@@ -142,9 +169,11 @@ impl Notify for Frozen<'_> {
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        if self.since.take().is_some()
-            && let Err(e) = self.record.cgroup.thaw().map_err(Error::from).and_then(|()| self.forget())
-        {
+        let frozen = self.since.take().is_some();
+        let thawed = if frozen { self.record.cgroup.thaw().map_err(Error::from) } else { Ok(()) };
+        // One that was dumped and is to be removed keeps its note until it is gone.
+        let forgotten = if frozen || self.was_paused && !self.written { self.forget() } else { Ok(()) };
+        if let Err(e) = thawed.and(forgotten) {
             log::warn!("{}: {e}", self.entry.id);
         }
     }

@@ -50,7 +50,7 @@ pub fn checkpoint(store: &Store, request: Checkpoint) -> Result<Outcome> {
     let started = Instant::now();
     let (entry, record) = store.lock(&request.id)?;
     let subject = Subject::find(&entry, &record, request.criu_config.as_deref())?;
-    let session = start(&entry, &request)?;
+    let session = start(&request)?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
     if let Some(parent) = &request.memory.parent {
         dirs.check_parent(parent)?;
@@ -113,13 +113,13 @@ impl Subject {
     }
 }
 
-/// Starts criu where it can keep what it knows of the kernel. It outlives us, to let the container go on, and holds the container's
-/// lock until then; but nobody waits for one that only serves memory.
-fn start(entry: &Entry, request: &Checkpoint) -> Result<criu::Session> {
+/// Starts criu where it can keep what it knows of the kernel. It outlives us, to let the container go on (the record says
+/// that it is at work); but nobody waits for one that only serves memory.
+fn start(request: &Checkpoint) -> Result<criu::Session> {
     let _view = criu::kernel_cache::view();
     let mut launch = criu::Launch::new(request.criu.clone());
     if request.kind != Kind::Dump(After::ServeMemory) {
-        launch.outlive_us(entry.lock_fd());
+        launch.outlive_us();
     }
     Ok(launch.start()?)
 }

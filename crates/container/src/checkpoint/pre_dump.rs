@@ -4,8 +4,9 @@ use super::images::Directories;
 use super::request::Checkpoint;
 use super::{DUMP_LOG, Subject};
 use crate::error::{Error, Result};
-use crate::store::{Entry, Pending, Record};
+use crate::store::{Entry, Pending, ProcessId, Record};
 use criu::{DumpOutcome, Features, PreDump, PreDumpMode, Session};
+use rustix::process::Pid;
 
 /// Makes one. CRIU itself freezes the container for the moments that it needs: only CRIU knows when they are over.
 pub(super) fn run(
@@ -29,7 +30,7 @@ pub(super) fn run(
         tls: request.memory.tls,
         ..PreDump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
     };
-    let _thawed_later = (!subject.is_paused).then(|| Guard::new(entry, record)).transpose()?;
+    let _thawed_later = (!subject.is_paused).then(|| Guard::new(entry, record, session.pid())).transpose()?;
     let done = session.pre_dump(&round, &mut ());
     if done.is_ok() && request.memory.sync {
         dirs.sync()?;
@@ -57,8 +58,9 @@ struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    fn new(entry: &'a Entry, record: &Record) -> Result<Self> {
-        let guard = Self { entry, record: Record { pending: Some(Pending::Freeze), ..record.clone() } };
+    fn new(entry: &'a Entry, record: &Record, criu: Option<i32>) -> Result<Self> {
+        let criu = criu.and_then(Pid::from_raw).map(ProcessId::of).transpose()?.flatten();
+        let guard = Self { entry, record: Record { pending: Some(Pending::Freeze), criu, ..record.clone() } };
         guard.entry.save(&guard.record)?;
         Ok(guard)
     }
@@ -67,6 +69,7 @@ impl<'a> Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.record.pending = None;
+        self.record.criu = None;
         if let Err(e) = self.entry.save(&self.record) {
             log::warn!("{}: {e}", self.entry.id);
         }

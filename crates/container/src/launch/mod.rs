@@ -226,10 +226,9 @@ pub(crate) fn console_ends(terminal: &Terminal) -> Result<(Option<OwnedFd>, Opti
     })
 }
 
-fn identify(child: &Child) -> Result<store::Init> {
-    let stat = sys::proc::stat(child.pid)?
-        .ok_or_else(|| Error::Init { message: "the init process is gone".into(), exit_code: 1 })?;
-    Ok(store::Init { pid: child.pid.as_raw_pid(), start_time: stat.start_time })
+fn identify(child: &Child) -> Result<store::ProcessId> {
+    store::ProcessId::of(child.pid)?
+        .ok_or_else(|| Error::Init { message: "the init process is gone".into(), exit_code: 1 })
 }
 
 /// Ends and reaps a child unless all went well.

@@ -236,6 +236,7 @@ impl Unfinished {
             cgroup,
             init: None,
             pending: Some(Pending::Creation),
+            criu: None,
             stdio: stdio_links("self"),
             net_devices: None,
             resources: None,

@@ -1,15 +1,14 @@
 //! `delete`, and the end of a container wherever else it comes.
 
-use super::{init_pidfd, is_alive, status};
+use super::status;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::state::HookState;
 use crate::status::Status;
-use crate::store::{Entry, Record, Store};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::store::{Entry, ProcessId, Record, Store};
 use rustix::process::Signal;
 use spec::{Config, HookKind, Id};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 /// How long a killed process may take to end before it is an error, in seconds.
 const END_TIMEOUT: i64 = 10;
@@ -80,7 +79,7 @@ pub(crate) fn destroy_unless_gone(store: &Store, id: &Id, config: &Config) -> Re
 
 /// Kills what is left of a container's processes, and waits for init's end.
 pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
-    let pidfd = record.init.map(init_pidfd).transpose()?.flatten();
+    let pidfd = record.init.map(ProcessId::pidfd).transpose()?.flatten();
     if record.cgroup.is_none() {
         // While init is there: its orphans could not be told from others'.
         super::members::signal_all(record, Signal::KILL.as_raw())?;
@@ -89,21 +88,11 @@ pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
         let _ = sys::process::signal(pidfd.as_fd(), Signal::KILL.as_raw());
     }
     record.cgroup.kill_all()?;
-    match (pidfd, record.init) {
-        (Some(pidfd), Some(init)) => wait_end(&pidfd, init),
-        _ => Ok(()),
-    }
-}
-
-/// Waits until a process that is not our child has ended; a pidfd becomes readable then.
-pub(crate) fn wait_end(pidfd: &OwnedFd, init: crate::store::Init) -> Result<()> {
-    let limit = Timespec { tv_sec: END_TIMEOUT, tv_nsec: 0 };
-    let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit));
-    if is_alive(init)? {
-        return Err(Error::Request(format!(
+    match record.init {
+        Some(init) if !init.wait_end(END_TIMEOUT)? => Err(Error::Request(format!(
             "process {} was killed but does not end (state D: waiting for a disk or a driver?)",
             init.pid
-        )));
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! `events`: what a container uses, and when its memory is short.
 
-use super::{init_pidfd, status};
+use super::status;
 use crate::error::{Error, Result, Step};
 use crate::status::Status;
-use crate::store::Store;
+use crate::store::{ProcessId, Store};
 use cgroup::{Cgroup, OomWatch, stats::Stats};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -51,7 +51,7 @@ impl Events {
         if matches!(status(&entry, &record)?, Status::Stopped | Status::Creating) {
             return Err(ended());
         }
-        let init = record.init.map(init_pidfd).transpose()?.flatten().ok_or_else(ended)?;
+        let init = record.init.map(ProcessId::pidfd).transpose()?.flatten().ok_or_else(ended)?;
         Ok(Self { id: id.clone(), cgroup: record.cgroup, init })
     }
 

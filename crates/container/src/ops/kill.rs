@@ -1,9 +1,9 @@
 //! `kill`.
 
-use super::{init_pidfd, members, status};
+use super::{members, status};
 use crate::error::{Error, Result};
 use crate::status::Status;
-use crate::store::Store;
+use crate::store::{ProcessId, Store};
 use rustix::process::Signal;
 use spec::Id;
 use spec::oci::LinuxNamespaceType as Ns;
@@ -28,7 +28,8 @@ pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
         }
         members::signal_all(&record, signal)?;
     } else {
-        let pidfd = record.init.filter(|_| now != Status::Stopped).map(init_pidfd).transpose()?.flatten();
+        let pidfd =
+            record.init.filter(|_| now != Status::Stopped).map(ProcessId::pidfd).transpose()?.flatten();
         let Some(pidfd) = pidfd else { return Err(not_running(id, Status::Stopped)) };
         sys::process::signal(pidfd.as_fd(), signal)?;
     }

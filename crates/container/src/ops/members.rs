@@ -4,7 +4,7 @@
 //! /proc: init, all that are in its pid namespace if it has one of its own, and all that descend from these.
 
 use crate::error::{Error, Result};
-use crate::store::{Init, Record};
+use crate::store::{ProcessId, Record};
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub(crate) fn pids(record: &Record) -> Result<Vec<i32>> {
         return Ok(record.cgroup.processes()?);
     }
     match record.init {
-        Some(init) if super::is_alive(init)? => Ok(related(init)),
+        Some(init) if init.is_alive()? => Ok(related(init)),
         _ => Ok(Vec::new()),
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn signal_all(record: &Record, signal: i32) -> Result<()> {
     Ok(())
 }
 
-fn related(init: Init) -> Vec<i32> {
+fn related(init: ProcessId) -> Vec<i32> {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let private: Option<PathBuf> =
         namespace(&init.pid.to_string()).filter(|its| Some(its) != namespace("self").as_ref());

@@ -29,10 +29,8 @@ pub(crate) use foreground::{attend, prepare as prepare_attendance};
 use crate::error::Result;
 use crate::launch::START_SOCKET;
 use crate::status::Status;
-use crate::store::{Entry, Init, Pending, Record};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use crate::store::{Entry, Pending, Record};
 use spec::Process;
-use std::os::fd::OwnedFd;
 
 /// Says which capabilities are asked for in vain: they are ignored, as in runc.
 pub(crate) fn warn_of_capabilities(process: &Process, has_user_namespace: bool) {
@@ -60,24 +58,11 @@ pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
         return Ok(Status::Creating);
     }
     let Some(init) = record.init else { return Ok(Status::Stopped) };
-    if !is_alive(init)? {
+    if !init.is_alive()? {
         return Ok(Status::Stopped);
     }
     if record.cgroup.is_frozen()? {
         return Ok(Status::Paused);
     }
     Ok(if entry.has(START_SOCKET) { Status::Created } else { Status::Running })
-}
-
-/// Whether an init process is still the one that was recorded, and has not ended.
-pub(crate) fn is_alive(init: Init) -> Result<bool> {
-    let Some(pid) = Pid::from_raw(init.pid) else { return Ok(false) };
-    Ok(sys::proc::stat(pid)?.is_some_and(|stat| stat.start_time == init.start_time && !stat.is_dead()))
-}
-
-/// A descriptor for init; None when it has ended. Checked after it is opened, so that it cannot be another process' by then.
-pub(crate) fn init_pidfd(init: Init) -> Result<Option<OwnedFd>> {
-    let Some(pid) = Pid::from_raw(init.pid) else { return Ok(None) };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(None) };
-    Ok(is_alive(init)?.then_some(pidfd))
 }

@@ -61,7 +61,7 @@ pub fn start(store: &Store, id: &Id, notify_socket: Option<&Path>) -> Result<()>
 fn wait_until_ready(entry: &Entry, record: &Record, readiness: Option<notify::Relay>) -> Result<()> {
     let (Some(relay), Some(init)) = (readiness, record.init) else { return Ok(()) };
     entry.unlock()?;
-    match (super::init_pidfd(init)?, Pid::from_raw(init.pid)) {
+    match (init.pidfd()?, Pid::from_raw(init.pid)) {
         (Some(pidfd), Some(pid)) => relay.wait(&Child { pid, pidfd }),
         _ => Ok(()),
     }

@@ -26,6 +26,8 @@ pub(super) struct Events<'a> {
     /// How it is to be left, if not running.
     pub(super) pause: Option<Pause<'a>>,
     master: Option<OwnedFd>,
+    /// Masters that are held until all is restored, since slaves are opened through them.
+    orphaned: Vec<OwnedFd>,
 }
 
 /// A container that is to stand still from the beginning.
@@ -47,7 +49,18 @@ impl<'a> Events<'a> {
         is_network_empty: bool,
     ) -> Self {
         let (config, bundle) = (&bundle.config, bundle.dir.as_path());
-        Self { config, bundle, plan, hollow, state, terminal, is_network_empty, pause: None, master: None }
+        Self {
+            config,
+            bundle,
+            plan,
+            hollow,
+            state,
+            terminal,
+            is_network_empty,
+            pause: None,
+            master: None,
+            orphaned: Vec::new(),
+        }
     }
 
     /// The terminal's master, where this process is to show it.
@@ -84,16 +97,23 @@ impl Notify for Events<'_> {
         Ok(pause.cgroup.begin_freeze()?)
     }
 
+    /// The container's own terminal is the first of its devpts. Others are those of executed processes: whoever held their master
+    /// is gone, which they learn as always, by a hangup.
     fn orphan_pts_master(&mut self, master: OwnedFd) -> Answer {
+        let name = rustix::pty::ptsname(&master, Vec::new())?;
+        let is_own = self.config.process()?.terminal && name.as_bytes() == b"/dev/pts/0";
         match self.terminal {
+            _ if !is_own => {
+                log::warn!("terminal {}: nobody holds it any more", name.to_string_lossy());
+                self.orphaned.push(master);
+            }
             Terminal::Socket(path) => {
-                let name = rustix::pty::ptsname(&master, Vec::new())?;
                 let socket = console::connect(path, "console")?;
                 sys::seqpacket::send(socket, name.as_bytes(), &[master.as_fd()])?;
             }
             Terminal::Relay => self.master = Some(master),
             Terminal::None => {
-                return Err("the images hold a terminal, but process.terminal is false in config.json".into());
+                return Err("the images hold a terminal, and there is nobody to get it".into());
             }
         }
         Ok(())

@@ -233,9 +233,9 @@ fn bring_back(
         cgroup.freeze()?;
     }
     let child = adopt(outcome.pid)?;
-    let stat = sys::proc::stat(child.pid)?
-        .ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?;
-    record.init = Some(store::Init { pid: outcome.pid, start_time: stat.start_time });
+    let init = store::ProcessId::of(child.pid)?;
+    record.init =
+        Some(init.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?);
     record.stdio = stdio.links();
     entry.save(record)?;
     Ok(Restored { child, master: events.master(), criu_us: micros(outcome.timeline.total) })

@@ -30,7 +30,7 @@ impl Stdio {
         let mut given: Vec<(String, Given)> = Vec::new();
         for (fd, link) in links.iter().enumerate() {
             let entry = match &manifest.stdio[fd] {
-                Some(name) => (name.clone(), files::reopen(link, fd).map_or(Given::Ours(fd), Given::File)),
+                Some(name) => (name.clone(), given_for(link, fd)?),
                 // CRIU knows a pipe by its link text; anything else it can open by itself.
                 None if link.starts_with("pipe:[") => (link.clone(), Given::Ours(fd)),
                 None => continue,
@@ -47,9 +47,7 @@ impl Stdio {
     pub(super) fn pass<'a>(&'a self, launch: &mut criu::Launch<'a>) -> Vec<InheritFd> {
         let pass = |(name, given): &'a (String, Given)| {
             let fd = match given {
-                Given::Ours(0) => rustix::stdio::stdin(),
-                Given::Ours(1) => rustix::stdio::stdout(),
-                Given::Ours(_) => rustix::stdio::stderr(),
+                Given::Ours(fd) => ours(*fd),
                 Given::File(file) => file.as_fd(),
             };
             InheritFd { key: name.clone(), fd: launch.pass(fd) }
@@ -69,5 +67,22 @@ impl Stdio {
             }
         }
         now
+    }
+}
+
+/// What stands for a file of the host: the file itself, or the caller's.
+fn given_for(link: &str, fd: usize) -> Result<Given> {
+    if let Some(file) = files::reopen(link, fd) {
+        return Ok(Given::File(file));
+    }
+    files::check_substitute(link, fd, ours(fd))?;
+    Ok(Given::Ours(fd))
+}
+
+fn ours(fd: usize) -> BorrowedFd<'static> {
+    match fd {
+        0 => rustix::stdio::stdin(),
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
     }
 }

@@ -11,11 +11,13 @@
 //! * Who changes a container holds the directory's flock(2). The lock goes with its holder, so a record that says `pending`
 //!   under a lock that is free belongs to a dead `rt`, and whoever comes next takes back what that one left.
 
+mod process;
 mod record;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use record::{Init, Pending, Record, VERSION};
+pub(crate) use process::ProcessId;
+pub(crate) use record::{Pending, Record, VERSION};
 
 use crate::error::{Error, Result, Step};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
@@ -123,7 +125,8 @@ impl Store {
             }
             other => other?,
         };
-        if record.pending.is_none() || !entry.try_lock()? {
+        let is_at_work = record.criu.map(ProcessId::is_alive).transpose()?.unwrap_or(false);
+        if record.pending.is_none() || is_at_work || !entry.try_lock()? {
             return Ok((entry, record));
         }
         let record = entry.repair()?;
@@ -197,6 +200,9 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
 }
+
+/// Seconds that a criu without its `rt` may take to give a container back: as long as a dump takes to write what it has in hand.
+const CRIU_TIMEOUT: i64 = 60;
 
 /// An open container directory; the lock, once taken, lasts as long as this.
 #[derive(Debug)]
@@ -304,6 +310,7 @@ impl Entry {
             }
             other => other?,
         };
+        self.wait_for_criu(&mut record)?;
         match record.pending.take() {
             None => return Ok(record),
             Some(Pending::Freeze) => record.cgroup.thaw()?,
@@ -319,6 +326,20 @@ impl Entry {
         }
         self.save(&record)?;
         Ok(record)
+    }
+
+    /// A criu whose `rt` was killed finds its socket closed at the next stage, takes its code out of the container's processes and
+    /// ends. Until then they are in its hands.
+    fn wait_for_criu(&self, record: &mut Record) -> Result<()> {
+        let Some(criu) = record.criu.take() else { return Ok(()) };
+        if criu.wait_end(CRIU_TIMEOUT)? {
+            return Ok(());
+        }
+        Err(Error::Request(format!(
+            "container {:?}: criu (process {}), whose runtime was killed, still works on it: wait for it, or end it",
+            self.id.as_str(),
+            criu.pid
+        )))
     }
 
     /// Makes an empty file in here.

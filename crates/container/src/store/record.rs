@@ -1,5 +1,6 @@
 //! What is written down of a container.
 
+use super::process::ProcessId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,9 +32,12 @@ pub(crate) struct Record {
     /// Its cgroup's directories.
     pub cgroup: cgroup::Cgroup,
     /// Its init process; none until it is made.
-    pub init: Option<Init>,
+    pub init: Option<ProcessId>,
     /// What was under way when this was written; none when nothing was.
     pub pending: Option<Pending>,
+    /// The criu that works on it; it may outlive the `rt` that has started it, and nobody else may touch the container then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criu: Option<ProcessId>,
     /// Where init's stdin, stdout and stderr lead, as links in /proc/PID/fd print them.
     pub stdio: [String; 3],
     /// The host's network devices that it was lent; written before they are moved.
@@ -42,16 +46,6 @@ pub(crate) struct Record {
     /// Its limits, once they are no longer those of its config.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<spec::oci::LinuxResources>,
-}
-
-/// The init process of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Init {
-    /// Process id in the host's pid namespace.
-    pub pid: i32,
-    /// Start time in clock ticks since boot: with the pid it names the process for good.
-    pub start_time: u64,
 }
 
 /// An operation that cannot be done in one step, and how to take back what was done of it.
@@ -94,6 +88,7 @@ impl Record {
             cgroup: serde_json::from_str("{}").expect("an empty map"),
             init: None,
             pending: Some(Pending::Creation),
+            criu: None,
             stdio: Default::default(),
             net_devices: None,
             resources: None,

@@ -7,7 +7,7 @@ mod user;
 
 pub use user::ExecUser;
 
-use super::{init_pidfd, status, terminal, write_pid_file};
+use super::{status, terminal, write_pid_file};
 use crate::console;
 use crate::error::{Error, Result, Step};
 use crate::filter::{self, Filter};
@@ -17,7 +17,7 @@ use crate::launch::{KillOnDrop, console_ends, flag};
 use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::status::Status;
-use crate::store::{Entry, Init, Record, Store};
+use crate::store::{Entry, ProcessId, Record, Store};
 use adoption::Owner;
 use approach::Helper;
 use cgroup::Cgroup;
@@ -111,7 +111,7 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     }
 }
 
-fn running_init(entry: &Entry, record: &Record, request: &Exec) -> Result<Init> {
+fn running_init(entry: &Entry, record: &Record, request: &Exec) -> Result<ProcessId> {
     let refuse = |what, status| Err(Error::Status { what, id: request.id.to_string(), status });
     match (status(entry, record)?, record.init) {
         (Status::Stopped | Status::Creating, _) => {
@@ -174,8 +174,8 @@ struct New<'a> {
 }
 
 /// Forks the process into the container; it reports on the wire, and waits.
-fn start(cgroup: &Cgroup, config: &Config, init: Init, owner: Owner, new: New<'_>) -> Result<Started> {
-    let Some(pidfd) = init_pidfd(init)? else {
+fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: New<'_>) -> Result<Started> {
+    let Some(pidfd) = init.pidfd()? else {
         return Err(Error::Request("container not running: its init process has ended".into()));
     };
     let namespaces = config.namespaces()?;

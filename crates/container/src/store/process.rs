@@ -1,0 +1,46 @@
+//! A process by what names it for good.
+
+use crate::error::Result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+
+/// A process that later commands must find again, or find gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessId {
+    /// ProcessId id in the host's pid namespace.
+    pub pid: i32,
+    /// Start time in clock ticks since boot: with the pid it names the process for good.
+    pub start_time: u64,
+}
+
+impl ProcessId {
+    /// The process that has this number now; `None` when there is none.
+    pub(crate) fn of(pid: Pid) -> Result<Option<Self>> {
+        let stat = sys::proc::stat(pid)?;
+        Ok(stat.map(|stat| Self { pid: pid.as_raw_pid(), start_time: stat.start_time }))
+    }
+
+    /// Whether it is still the one that was recorded, and has not ended.
+    pub(crate) fn is_alive(self) -> Result<bool> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(false) };
+        Ok(sys::proc::stat(pid)?.is_some_and(|stat| stat.start_time == self.start_time && !stat.is_dead()))
+    }
+
+    /// A descriptor for it; `None` when it has ended. Checked after it is opened, so that it cannot be another process' by then.
+    pub(crate) fn pidfd(self) -> Result<Option<OwnedFd>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(None) };
+        Ok(self.is_alive()?.then_some(pidfd))
+    }
+
+    /// Waits for its end, at most so many seconds; whether it has come.
+    pub(crate) fn wait_end(self, seconds: i64) -> Result<bool> {
+        let Some(pidfd) = self.pidfd()? else { return Ok(true) };
+        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
+        Ok(!self.is_alive()?)
+    }
+}
