@@ -9,6 +9,7 @@ mod logging;
 #[cfg(test)]
 mod manual;
 mod output;
+mod progress;
 
 use cli::Cli;
 use exit::Exit;

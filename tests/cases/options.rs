@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use testkit::{Case, Container, Fallible, Outcome, Test, needs, pipe, rt_only, wait_until};
+use testkit::{Case, Container, Fallible, Outcome, Test, needs, pipe, pseudo_terminal, rt_only, wait_until};
 
 use super::checkpoint::counting;
 use super::counter::{counts_on, is_unbroken, numbers, stands_still};
@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("cpu_cap", WHY, cpu_cap),
         rt_only("criu_config", WHY, criu_config),
         rt_only("inherit_fd", WHY, inherit_fd),
+        rt_only("progress", "runc shows none", progress),
         rt_only("refused", WHY, refused),
     ]
     .into_iter()
@@ -176,6 +177,30 @@ fn inherit_fd(test: &Test) -> Outcome {
     container.quiet("restore", &flags).stdout(writer).after_shell(THIRD).succeeds()?;
     reader.expect(&format!("\n{}\n{}\n", so_far + 3, so_far + 4))?;
     is_unbroken(&container.bundle, "/log")
+}
+
+/// A line on the terminal when it takes long, and nothing at all when it does not.
+fn progress(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    // With a tar that takes its time: CRIU runs it for each tmpfs, and a portable checkpoint leaves none out.
+    let slow = test.new_path("slow");
+    fs::create_dir(&slow)?;
+    fs::write(format!("{slow}/tar"), "#!/bin/sh\nsleep 2\nexec /bin/tar \"$@\"\n")?;
+    fs::set_permissions(format!("{slow}/tar"), PermissionsExt::from_mode(0o755))?;
+    let path = std::env::var("PATH")?;
+    let shown = |path: &str, images: &str| -> Fallible<testkit::Console> {
+        let (console, terminal) = pseudo_terminal()?;
+        let flags = ["--leave-running", "--portable", "--image-path", images];
+        container.cmd("checkpoint", &flags).env("PATH", path).terminal(terminal).succeeds()?;
+        Ok(console)
+    };
+    if shown(&path, &test.new_path("images"))?.expect("checkpoint").is_ok() {
+        return Err("a brief checkpoint has said something".into());
+    }
+    let mut console = shown(&format!("{slow}:{path}"), &test.new_path("images"))?;
+    console.expect("checkpoint: ")?;
+    console.expect(" s\r\u{1b}[K")?;
+    counts_on(&container.bundle, "/log", 3)
 }
 
 fn refused(test: &Test) -> Outcome {

@@ -19,6 +19,7 @@ pub mod ops;
 pub mod pages;
 mod pidfd_socket;
 mod placement;
+mod progress;
 pub mod restore;
 mod state;
 mod status;
@@ -27,6 +28,7 @@ mod tree;
 
 pub use error::{Error, Result};
 pub use launch::Terminal;
+pub use progress::{Progress, Watch};
 pub use state::State;
 pub use status::Status;
 pub use store::Store;

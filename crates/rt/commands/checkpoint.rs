@@ -1,6 +1,7 @@
 use super::{Target, criu_options::CriuOptions, pages::peer, tls::TlsOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
+use crate::progress::Meter;
 use anyhow::bail;
 use clap::Args;
 use container::checkpoint::{After, Checkpoint, Kind, Memory, checkpoint};
@@ -63,7 +64,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
     let request = request(context, arguments)?;
     let mut stats = arguments.options.open_stats()?;
-    stats.write(&checkpoint(&context.store, request)?);
+    let meter = Meter::new("checkpoint");
+    stats.write(&meter.during(|watch| checkpoint(&context.store, request, watch))?);
     Ok(Exit::Success)
 }
 

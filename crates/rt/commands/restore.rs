@@ -1,6 +1,7 @@
 use super::{Target, criu_options::CriuOptions, exit_of};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::progress::Meter;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use container::restore::{Restore, Tolerances, restore};
@@ -95,7 +96,8 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         lsm_profile: arguments.lsm_profile,
         lsm_mount_context: arguments.lsm_mount_context,
     };
-    let outcome = restore(&context.store, &request, |outcome| stats.write(outcome))?;
+    let ready = |outcome: &_| stats.write(outcome);
+    let outcome = Meter::new("restore").during(|watch| restore(&context.store, &request, watch, ready))?;
     Ok(exit_of(outcome.exit))
 }
 

@@ -4,7 +4,7 @@ use super::companions::Companions;
 use super::frozen::Frozen;
 use super::images::Directories;
 use super::request::{After, Checkpoint};
-use super::{DUMP_LOG, Subject, cgroups, external, network};
+use super::{DUMP_LOG, Means, Subject, cgroups, external, network};
 use crate::error::{Error, Result};
 use crate::ops::destroy;
 use crate::store::{Entry, Record};
@@ -19,9 +19,9 @@ pub(super) fn run(
     subject: &Subject,
     request: Checkpoint,
     after: After,
-    mut session: Session,
-    dirs: &Directories,
+    means: Means<'_>,
 ) -> Result<(DumpOutcome, Duration)> {
+    let Means { mut session, dirs, gauge } = means;
     let of_criu = Error::of_criu(&request.criu);
     if after == After::ServeMemory {
         require_lazy_pages(&mut session)?;
@@ -45,6 +45,7 @@ pub(super) fn run(
     let hollow = (!request.portable).then_some(hollow);
     let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
     frozen.status = request.status;
+    frozen.gauge = gauge;
     let outcome = match frozen.dump(session, dump) {
         // Nothing was left to do but to kill the processes, which `destroy` does as well.
         Err(criu::Error::Died(death)) if after == After::Remove && frozen.is_written() => {

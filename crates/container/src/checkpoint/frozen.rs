@@ -5,6 +5,7 @@ use super::external::{self, HollowMounts};
 use super::files::{self, StdioNames};
 use super::{After, outsiders, sockets};
 use crate::error::{Error, Result};
+use crate::progress::Gauge;
 use crate::store::{Entry, Pending, ProcessId, Record};
 use criu::{Answer, Dump, DumpOutcome, ExternalFiles, NetworkLock, Notify, Session};
 use rustix::process::Pid;
@@ -39,6 +40,8 @@ pub(super) struct Frozen<'a> {
     written: bool,
     /// Who is told that a lazy dump listens.
     pub(super) status: Option<File>,
+    /// Who watches.
+    pub(super) gauge: Option<Gauge<'a>>,
 }
 
 impl<'a> Frozen<'a> {
@@ -64,6 +67,7 @@ impl<'a> Frozen<'a> {
             companions,
             written: false,
             status: None,
+            gauge: None,
         }
     }
 
@@ -130,6 +134,14 @@ impl<'a> Frozen<'a> {
 }
 
 impl Notify for Frozen<'_> {
+    fn interval(&self) -> Option<Duration> {
+        self.gauge.as_ref().map(Gauge::every)
+    }
+
+    fn waiting(&mut self) {
+        self.gauge.iter_mut().for_each(Gauge::look);
+    }
+
     fn pre_dump(&mut self) -> Answer {
         self.freeze()?;
         match (outsiders::refusal(&outsiders::find(&self.record)?), self.after) {

@@ -34,19 +34,21 @@ pub use request::{After, Allowances, Checkpoint, Counted, Kind, Memory, Outcome}
 
 use crate::error::{Error, Result};
 use crate::ops::status;
+use crate::progress::{Gauge, Watch, Way};
 use crate::status::Status;
 use crate::store::{Entry, Record, Store};
 use images::Directories;
 use rootfs::Plan;
 use spec::{Config, Namespaces};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The name of CRIU's log of a dump, in the work directory.
 pub const DUMP_LOG: &str = "dump.log";
 
-/// Checkpoints a container.
-pub fn checkpoint(store: &Store, request: Checkpoint) -> Result<Outcome> {
+/// Checkpoints a container. `watch` sees how its memory is written.
+pub fn checkpoint(store: &Store, request: Checkpoint, watch: Option<Watch<'_>>) -> Result<Outcome> {
     let started = Instant::now();
     let (entry, record) = store.lock(&request.id)?;
     let subject = Subject::find(&entry, &record, request.criu_config.as_deref())?;
@@ -55,20 +57,32 @@ pub fn checkpoint(store: &Store, request: Checkpoint) -> Result<Outcome> {
     if let Some(parent) = &request.memory.parent {
         dirs.check_parent(parent)?;
     }
+    let cgroup = record.cgroup.clone();
+    let gauge = watch.map(|watch| Gauge::new(watch, Way::Dump, dirs.images().as_fd(), &cgroup));
+    let means = Means { session, dirs: &dirs, gauge };
     let criu = request.criu.clone();
     let of_criu = Error::of_criu(&criu);
     match request.kind {
         Kind::PreDump(mode) => {
-            let done = pre_dump::run(&entry, &record, &subject, request, mode, session, &dirs)?;
+            let done = pre_dump::run(&entry, &record, &subject, request, mode, means)?;
             let done = done.map_err(of_criu)?;
             let frozen = done.stats.map_or(Duration::ZERO, |stats| stats.frozen);
             Ok(Outcome::new(started, frozen, &done))
         }
         Kind::Dump(after) => {
-            let (done, frozen) = dump::run(entry, &record, &subject, request, after, session, &dirs)?;
+            let (done, frozen) = dump::run(entry, &record, &subject, request, after, means)?;
             Ok(Outcome::new(started, frozen, &done))
         }
     }
+}
+
+/// What a checkpoint is made with.
+#[derive(Debug)]
+struct Means<'a> {
+    session: criu::Session,
+    dirs: &'a Directories,
+    /// Who watches.
+    gauge: Option<Gauge<'a>>,
 }
 
 /// A container that can be checkpointed.

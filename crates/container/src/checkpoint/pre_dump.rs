@@ -1,12 +1,13 @@
 //! A copy of a container's memory, while it runs on.
 
-use super::images::Directories;
 use super::request::Checkpoint;
-use super::{DUMP_LOG, Subject};
+use super::{DUMP_LOG, Means, Subject};
 use crate::error::{Error, Result};
+use crate::progress::Gauge;
 use crate::store::{Entry, Pending, ProcessId, Record};
-use criu::{DumpOutcome, Features, PreDump, PreDumpMode, Session};
+use criu::{DumpOutcome, Features, Notify, PreDump, PreDumpMode, Session};
 use rustix::process::Pid;
+use std::time::Duration;
 
 /// Makes one. CRIU itself freezes the container for the moments that it needs: only CRIU knows when they are over.
 pub(super) fn run(
@@ -15,9 +16,9 @@ pub(super) fn run(
     subject: &Subject,
     request: Checkpoint,
     mode: Option<PreDumpMode>,
-    mut session: Session,
-    dirs: &Directories,
+    means: Means<'_>,
 ) -> Result<criu::Result<DumpOutcome>> {
+    let Means { mut session, dirs, gauge } = means;
     require_tracking(&mut session)?;
     let round = PreDump {
         mode,
@@ -31,11 +32,28 @@ pub(super) fn run(
         ..PreDump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
     };
     let _thawed_later = (!subject.is_paused).then(|| Guard::new(entry, record, session.pid())).transpose()?;
-    let done = session.pre_dump(&round, &mut ());
+    let done = session.pre_dump(&round, &mut Watched(gauge));
     if done.is_ok() && request.memory.sync {
         dirs.sync()?;
     }
     Ok(done)
+}
+
+/// Nobody who has a say in it.
+struct Watched<'a>(Option<Gauge<'a>>);
+
+impl Notify for Watched<'_> {
+    fn wanted(&self) -> bool {
+        false
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.0.as_ref().map(Gauge::every)
+    }
+
+    fn waiting(&mut self) {
+        self.0.iter_mut().for_each(Gauge::look);
+    }
 }
 
 /// Known before anything is frozen.

@@ -4,12 +4,14 @@ use crate::checkpoint::network;
 use crate::console;
 use crate::hooks;
 use crate::launch::Terminal;
+use crate::progress::Gauge;
 use crate::state::HookState;
 use cgroup::Cgroup;
 use criu::{Answer, Notify};
 use spec::{Bundle, Config, HookKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 use sys::path::Root;
 use sys::view::MountView;
 
@@ -25,6 +27,8 @@ pub(super) struct Events<'a> {
     is_network_empty: bool,
     /// How it is to be left, if not running.
     pub(super) pause: Option<Pause<'a>>,
+    /// Who watches.
+    pub(super) gauge: Option<Gauge<'a>>,
     master: Option<OwnedFd>,
     /// Masters that are held until all is restored, since slaves are opened through them.
     orphaned: Vec<OwnedFd>,
@@ -58,6 +62,7 @@ impl<'a> Events<'a> {
             terminal,
             is_network_empty,
             pause: None,
+            gauge: None,
             master: None,
             orphaned: Vec::new(),
         }
@@ -70,6 +75,14 @@ impl<'a> Events<'a> {
 }
 
 impl Notify for Events<'_> {
+    fn interval(&self) -> Option<Duration> {
+        self.gauge.as_ref().map(Gauge::every)
+    }
+
+    fn waiting(&mut self) {
+        self.gauge.iter_mut().for_each(Gauge::look);
+    }
+
     /// The namespaces exist and are empty: the moment at which network hooks expect to be called.
     fn setup_namespaces(&mut self, pid: i32) -> Answer {
         if self.is_network_empty {

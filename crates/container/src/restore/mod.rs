@@ -11,6 +11,7 @@ use crate::hooks;
 use crate::launch::{Terminal, open_namespace};
 use crate::ops::{self, Unfinished};
 use crate::placement;
+use crate::progress::{Gauge, Watch, Way};
 use crate::state::HookState;
 use crate::store::{self, Record, Store};
 use cgroup::{Cgroup, Host, Layout, UnitPlan};
@@ -97,8 +98,14 @@ pub struct Outcome {
     pub exit: Option<Exit>,
 }
 
-/// Restores a container. `ready` is called once it runs, before a foreground restore waits for its end.
-pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -> Result<Outcome> {
+/// Restores a container. `watch` sees how its memory is read; `ready` is called once it runs, before a foreground restore waits for its
+/// end.
+pub fn restore(
+    store: &Store,
+    request: &Restore,
+    watch: Option<Watch<'_>>,
+    ready: impl FnOnce(&Outcome),
+) -> Result<Outcome> {
     let started = Instant::now();
     let bundle = Bundle::load(&request.bundle)?;
     Directories::check_images(&request.images)?;
@@ -107,7 +114,7 @@ pub fn restore(store: &Store, request: &Restore, ready: impl FnOnce(&Outcome)) -
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
     let mut container = Unfinished::begin(store, &request.id, &bundle, request.systemd.as_ref())?;
     let unit = container.make_cgroup(&bundle, ops::Rootless::False)?;
-    let restored = bring_back(&mut container, request, &bundle, &terminal, unit.as_ref())?;
+    let restored = bring_back(&mut container, request, &bundle, &terminal, unit.as_ref(), watch)?;
     let pid = restored.child.pid.as_raw_pid();
     if let Some(path) = &request.pid_file {
         ops::write_pid_file(path, pid)?;
@@ -164,6 +171,7 @@ fn bring_back(
     bundle: &Bundle,
     terminal: &Terminal,
     unit: Option<&UnitPlan>,
+    watch: Option<Watch<'_>>,
 ) -> Result<Restored> {
     let (entry, record) = container.parts();
     let cgroup = record.cgroup.clone();
@@ -228,6 +236,7 @@ fn bring_back(
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
     events.pause = request.leave_paused.then(|| Pause { cgroup: &cgroup, criu: session.pid() });
+    events.gauge = watch.map(|watch| Gauge::new(watch, Way::Restore, dirs.images().as_fd(), &cgroup));
     let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
     if request.leave_paused {
         cgroup.freeze()?;
