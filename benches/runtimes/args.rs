@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::cases::Case;
-use crate::crowd;
+use crate::{crowd, frozen};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench runtimes -- [--pairs N] [--cgroup2] [--write] [NAME...]
@@ -23,6 +23,8 @@ pub(crate) struct Args {
     pub(crate) cases: Vec<Case>,
     /// Whether to measure many containers at once.
     pub(crate) crowd: bool,
+    /// Whether to measure how long containers stand still.
+    pub(crate) frozen: bool,
     pub(crate) pairs: Option<usize>,
     pub(crate) cgroup2: bool,
     pub(crate) write: bool,
@@ -32,8 +34,15 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
         let mut names = Vec::new();
-        let mut parsed =
-            Self { cases: Vec::new(), crowd: false, pairs: None, cgroup2: false, write: false, help: false };
+        let mut parsed = Self {
+            cases: Vec::new(),
+            crowd: false,
+            frozen: false,
+            pairs: None,
+            cgroup2: false,
+            write: false,
+            help: false,
+        };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             match arg {
@@ -47,7 +56,8 @@ impl Args {
                 name => names.push(name),
             }
         }
-        let titles: Vec<_> = Case::ALL.map(Case::title).into_iter().chain([crowd::TITLE]).collect();
+        let titles: Vec<_> =
+            Case::ALL.map(Case::title).into_iter().chain([crowd::TITLE, frozen::TITLE]).collect();
         for name in &names {
             if !titles.iter().any(|title| title.contains(name)) {
                 bail!("no case has {name:?} in its title: {}", titles.join(", "));
@@ -59,6 +69,7 @@ impl Args {
         let picked = |title: &str| names.is_empty() || names.iter().any(|name| title.contains(name));
         parsed.cases = Case::ALL.into_iter().filter(|case| picked(case.title())).collect();
         parsed.crowd = picked(crowd::TITLE);
+        parsed.frozen = picked(frozen::TITLE);
         Ok(parsed)
     }
 }

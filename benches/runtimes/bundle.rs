@@ -54,6 +54,23 @@ impl Bundles {
         Ok(Self { brief, idle, hog, dir: dir.to_owned(), idle_config: config })
     }
 
+    /// Writes a bundle whose process is a clock with so much memory and so many processes.
+    pub(crate) fn clock(&self, bytes: usize, processes: usize) -> Result<PathBuf> {
+        let bundle = self.dir.join("clock");
+        let mut config = self.idle_config.clone();
+        config["process"]["args"] = json!(["/hog", hog::CLOCK, bytes.to_string(), processes.to_string()]);
+        config["root"]["readonly"] = json!(false);
+        fs::create_dir_all(&bundle)?;
+        fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+        let _ = fs::remove_file(self.gap());
+        Ok(bundle)
+    }
+
+    /// What that clock writes.
+    pub(crate) fn gap(&self) -> PathBuf {
+        self.dir.join("rootfs").join(hog::GAP)
+    }
+
     /// Writes a bundle like `idle` for one of many that live at the same time, each in a cgroup of its own.
     pub(crate) fn one_of_many(&self, index: usize) -> Result<PathBuf> {
         let bundle = self.dir.join(format!("idle-{index}"));

@@ -190,7 +190,7 @@ impl<'a> Subject<'a> {
     }
 
     /// A container in the background.
-    fn start(&self, bundle: &Path) -> Result<Container<'_>> {
+    pub(crate) fn start(&self, bundle: &Path) -> Result<Container<'_>> {
         let pid_file = self.dir.join("pid");
         self.command(&["run", "--detach", "--bundle", text(bundle)?, "--pid-file", text(&pid_file)?, ID])?;
         self.container(&pid_file)
@@ -201,6 +201,16 @@ impl<'a> Subject<'a> {
         let pid = Pid::from_raw(number.trim().parse()?).context("the pid file holds 0")?;
         fs::remove_file(pid_file)?;
         Ok(Container { subject: self, pid, ended: Cell::new(None), gone: Cell::new(false) })
+    }
+
+    /// A path in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The container's id.
+    pub(crate) fn id(&self) -> &'static str {
+        ID
     }
 
     /// One command of the runtime.
@@ -220,7 +230,7 @@ impl<'a> Subject<'a> {
 
 /// A container, killed and deleted when dropped.
 #[derive(Debug)]
-struct Container<'a> {
+pub(crate) struct Container<'a> {
     subject: &'a Subject<'a>,
     pid: Pid,
     ended: Cell<Option<Ended>>,

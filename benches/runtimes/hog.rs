@@ -1,8 +1,10 @@
 //! A program that holds memory: this one, copied into the container.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -21,6 +23,38 @@ pub(crate) fn run(bytes: usize) -> ! {
     std::hint::black_box(&memory);
     loop {
         std::thread::park();
+    }
+}
+
+/// The argument that turns this program into a clock.
+pub(crate) const CLOCK: &str = "--clock";
+
+/// Where the clock writes the longest time, in microseconds, in which it did not run.
+pub(crate) const GAP: &str = "gap";
+
+/// How long the clock sleeps.
+const TICK: Duration = Duration::from_micros(100);
+
+/// Holds `bytes` of memory, starts processes until there are so many, and notes down for how long it did not run.
+pub(crate) fn clock(bytes: usize, processes: usize) -> Result<()> {
+    let mut memory = vec![0xa5_u8; bytes];
+    memory.chunks_mut(4096).enumerate().for_each(|(number, page)| page[0] = number as u8 | 1);
+    std::hint::black_box(&memory);
+    let own = std::env::current_exe()?;
+    let others: Vec<_> =
+        (1..processes).map(|_| Command::new(&own).args([FLAG, "1"]).spawn()).collect::<Result<_, _>>()?;
+    std::thread::sleep(Duration::from_millis(100));
+    let file = fs::File::create(Path::new("/").join(GAP))?;
+    let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+    loop {
+        std::thread::sleep(TICK);
+        let now = Instant::now();
+        if now - last > longest {
+            longest = now - last;
+            file.write_all_at(format!("{:12}", longest.as_micros()).as_bytes(), 0)?;
+        }
+        last = now;
+        std::hint::black_box(&others);
     }
 }
 

@@ -8,7 +8,9 @@ mod bundle;
 mod cases;
 mod crowd;
 mod facts;
+mod frozen;
 mod hog;
+mod plot;
 mod report;
 mod runner;
 mod runtime;
@@ -23,6 +25,7 @@ use args::Args;
 use bundle::Bundles;
 use cases::{Case, Subject};
 use crowd::Crowd;
+use frozen::Frozen;
 use report::Measured;
 use runner::{Cost, Runner};
 use runtime::Programs;
@@ -45,6 +48,7 @@ fn try_main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [hog::FLAG, bytes] => hog::run(bytes.parse()?),
+        [hog::CLOCK, bytes, processes] => hog::clock(bytes.parse()?, processes.parse()?),
         [view::FLAG, ..] => in_view(&Args::parse(&args[1..])?),
         _ if Args::parse(&args)?.help => {
             println!("{}", args::USAGE);
@@ -69,14 +73,14 @@ fn in_view(args: &Args) -> Result<()> {
     let outcome =
         Bench { args, programs: &programs, runner: &runner, bundles: &bundles, workdir: &workdir }.run();
     let swept = runner.kill_leftovers().and_then(|()| view::remove_cgroups());
-    let (measured, crowds, floor) = outcome?;
+    let (measured, crowds, frozen, floor) = outcome?;
     swept?;
 
     let facts = facts::list(&programs, cgroups, &load, &floor);
-    let figures = format!("{}{crowds}{facts}", report::table(&measured));
+    let figures = format!("{}{}\n{crowds}{facts}", report::table(&measured), frozen.text);
     println!("{figures}");
     ensure!(measured.iter().all(|it| it.has("rt")), "rt could not do every case");
-    if args.write { report::write_page(&figures) } else { Ok(()) }
+    if args.write { report::write_page(&figures).and_then(|()| frozen.write()) } else { Ok(()) }
 }
 
 /// All that a run works with.
@@ -91,13 +95,14 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Every case, the lines about many at once, and the cost of a program that does nothing.
-    fn run(&self) -> Result<(Vec<Measured>, String, Cost)> {
+    fn run(&self) -> Result<(Vec<Measured>, String, Frozen, Cost)> {
         let nothing = [&*self.programs.busybox.to_string_lossy(), "true"];
         self.runner.run(&nothing).context("busybox true")?;
         let floor = self.runner.run(&nothing)?;
         let measured = self.args.cases.iter().map(|case| self.measure(*case)).collect::<Result<_>>()?;
         let crowds = if self.args.crowd { self.crowds()? } else { String::new() };
-        Ok((measured, crowds, floor))
+        let frozen = if self.args.frozen { self.frozen()? } else { Frozen::default() };
+        Ok((measured, crowds, frozen, floor))
     }
 
     /// Many containers at once, for each runtime that can be used at all.
@@ -108,6 +113,16 @@ impl Bench<'_> {
             Ok(Crowd::of(subject)?.line(subject.runtime.name))
         };
         subjects.iter().map(line).collect()
+    }
+
+    /// How long containers stand still, with rt and with runc.
+    fn frozen(&self) -> Result<Frozen> {
+        let (subjects, _) = self.able(Case::Checkpoint)?;
+        let named = |name| subjects.iter().find(|subject| subject.runtime.name == name);
+        match (named("rt"), named("runc")) {
+            (Some(rt), Some(runc)) => Frozen::of(rt, runc),
+            _ => Ok(Frozen::default()),
+        }
     }
 
     /// One case: warm-ups, then rounds in which every runtime has its turn, each round starting with another one.

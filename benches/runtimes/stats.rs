@@ -39,7 +39,7 @@ impl Quartiles {
         Self::new(ours.iter().zip(theirs).map(|(our, their)| quantity(our) / quantity(their)).collect())
     }
 
-    fn new(mut values: Vec<f64>) -> Self {
+    pub(crate) fn new(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share| interpolated(&values, share);
         Self { low: at(0.25), median: at(0.5), high: at(0.75) }

@@ -339,7 +339,7 @@ fn stats(test: &Test) -> Outcome {
         }
         Ok(())
     };
-    let dump = ["frozen_us", "dump_us", "total_us"];
+    let dump = ["frozen_us", "dump_us", "total_us", "image_bytes", "pages_scanned", "pages_written"];
     let output = container.checkpoint(&images, &["--leave-running", "--stats", "-"])?;
     holds(&output.stdout, &dump)?;
     assert_eq!(output.stderr, "", "{output}");
@@ -347,7 +347,7 @@ fn stats(test: &Test) -> Outcome {
     assert_eq!(output.stdout, "", "{output}");
     holds(&std::fs::read_to_string(&file)?, &dump)?;
     container.restore(&images, &["--stats", &file])?;
-    holds(&std::fs::read_to_string(&file)?, &["restore_us", "total_us"])
+    holds(&std::fs::read_to_string(&file)?, &["restore_us", "total_us", "criu_restore_us", "pages_restored"])
 }
 
 fn count(text: &str) -> u64 {

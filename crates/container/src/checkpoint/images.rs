@@ -118,6 +118,16 @@ impl Directories {
         Ok(())
     }
 
+    /// What the images take, in bytes; those that have gone meanwhile take nothing.
+    pub(super) fn size(&self) -> u64 {
+        let names = rustix::fs::Dir::read_from(&self.images).into_iter().flatten().flatten();
+        let sizes = names.filter(|entry| entry.file_type() == FileType::RegularFile).filter_map(|entry| {
+            let stat = rustix::fs::statat(&self.images, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            u64::try_from(stat.st_size).ok()
+        });
+        sizes.sum()
+    }
+
     /// Waits until the images are on the disk. Each for itself: syncfs(2) would wait for what others have written there.
     pub(crate) fn sync(&self) -> Result<()> {
         let step = || "sync the images to the disk".to_owned();

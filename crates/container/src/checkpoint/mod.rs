@@ -67,11 +67,11 @@ pub fn checkpoint(store: &Store, request: Checkpoint, watch: Option<Watch<'_>>) 
             let done = pre_dump::run(&entry, &record, &subject, request, mode, means)?;
             let done = done.map_err(of_criu)?;
             let frozen = done.stats.map_or(Duration::ZERO, |stats| stats.frozen);
-            Ok(Outcome::new(started, frozen, &done))
+            Ok(Outcome::new(started, frozen, dirs.size(), &done))
         }
         Kind::Dump(after) => {
             let (done, frozen) = dump::run(entry, &record, &subject, request, after, means)?;
-            Ok(Outcome::new(started, frozen, &done))
+            Ok(Outcome::new(started, frozen, dirs.size(), &done))
         }
     }
 }

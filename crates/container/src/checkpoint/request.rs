@@ -112,6 +112,8 @@ pub struct Outcome {
     pub dump_us: u64,
     /// All of the operation, in microseconds.
     pub total_us: u64,
+    /// What is in the image directory, in bytes; images that were sent to a page server are not.
+    pub image_bytes: u64,
     /// What CRIU counted; none when it wrote no statistics.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub criu: Option<Counted>,
@@ -151,11 +153,17 @@ impl Memory {
 }
 
 impl Outcome {
-    pub(super) fn new(started: Instant, frozen: Duration, done: &criu::DumpOutcome) -> Self {
+    pub(super) fn new(
+        started: Instant,
+        frozen: Duration,
+        image_bytes: u64,
+        done: &criu::DumpOutcome,
+    ) -> Self {
         Self {
             frozen_us: micros(frozen),
             dump_us: micros(done.timeline.total),
             total_us: micros(started.elapsed()),
+            image_bytes,
             criu: done.stats.map(Counted::of),
         }
     }

@@ -1,7 +1,10 @@
 //! `restore`: a directory of images becomes a running container.
 
 mod events;
+mod request;
 mod stdio;
+
+pub use request::{Counted, Outcome, Restore, Tolerances};
 
 use crate::checkpoint::{
     Allowances, cgroups, criu_config, external, images::Directories, manifest::Manifest, micros, network,
@@ -14,89 +17,22 @@ use crate::placement;
 use crate::progress::{Gauge, Watch, Way};
 use crate::state::HookState;
 use crate::store::{self, Record, Store};
-use cgroup::{Cgroup, Host, Layout, UnitPlan};
+use cgroup::{Cgroup, Layout, UnitPlan};
 use criu::{InheritFd, Launch, NetworkLock, Restore as Request};
 use events::{Events, Pause};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use serde::Serialize;
 use spec::oci::LinuxNamespaceType as Ns;
-use spec::{Bundle, Config, HookKind, Id, Namespaces};
+use spec::{Bundle, Config, HookKind, Namespaces};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use stdio::Stdio;
 use sys::path::Root;
-use sys::process::{Child, Exit};
+use sys::process::Child;
 use sys::view::MountView;
 
 /// The name of CRIU's log of a restore, in the work directory.
 pub const RESTORE_LOG: &str = "restore.log";
-
-/// A request to restore a container.
-#[derive(Debug)]
-pub struct Restore {
-    /// The id that it gets; it need not be the one it had.
-    pub id: Id,
-    /// The bundle's directory; it need not be the one it had.
-    pub bundle: PathBuf,
-    /// Where the images are.
-    pub images: PathBuf,
-    /// Where the log and working files go, if not with the images.
-    pub work: Option<PathBuf>,
-    /// What CRIU may find.
-    pub allow: Allowances,
-    /// Fetch memory when it is needed, from `criu lazy-pages` in the same work directory.
-    pub lazy_pages: bool,
-    /// Take out of the images what has been read.
-    pub auto_dedup: bool,
-    /// What may be different here from where it was dumped.
-    pub tolerate: Tolerances,
-    /// Leave it paused: none of its processes has run when this returns.
-    pub leave_paused: bool,
-    /// Descriptors that stand for resources of the outside, by CRIU's names for these.
-    pub inherit_fds: Vec<(String, OwnedFd)>,
-    /// The criu program.
-    pub criu: PathBuf,
-    /// A configuration file that it reads last, instead of the container's or the machine's.
-    pub criu_config: Option<PathBuf>,
-    /// Who receives the terminal's master.
-    pub console_socket: Option<PathBuf>,
-    /// Where init's process id is to be written.
-    pub pid_file: Option<PathBuf>,
-    /// Return when it runs, instead of when it has ended.
-    pub detach: bool,
-    /// Do not adopt the orphans of the container.
-    pub no_subreaper: bool,
-    /// The systemd that is to make the cgroup; None: it is made here.
-    pub systemd: Option<Host>,
-    /// Another security profile than the dumped one (`apparmor:NAME`, `selinux:LABEL`).
-    pub lsm_profile: Option<String>,
-    /// Another SELinux context for mounts.
-    pub lsm_mount_context: Option<String>,
-}
-
-/// Differences between then and now that a restore may overlook.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tolerances {
-    /// Permissions of files that have changed; CRIU 3.18.
-    pub file_modes: bool,
-    /// Kernel parameters that this kernel does not have.
-    pub missing_sysctls: bool,
-    /// A kernel older than 5.15: restore mounts as CRIU did before 3.17.
-    pub old_mounts: bool,
-}
-
-/// What came of a restore.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Outcome {
-    /// From the request to CRIU until its last word, in microseconds.
-    pub restore_us: u64,
-    /// From the request until the container runs, in microseconds.
-    pub total_us: u64,
-    /// How init ended, for a restore in the foreground.
-    #[serde(skip)]
-    pub exit: Option<Exit>,
-}
 
 /// Restores a container. `watch` sees how its memory is read; `ready` is called once it runs, before a foreground restore waits for its
 /// end.
@@ -127,8 +63,12 @@ pub fn restore(
         ops::destroy(entry, &record, Some(&bundle.config))?;
         return Err(e);
     }
-    let mut outcome =
-        Outcome { restore_us: restored.criu_us, total_us: micros(started.elapsed()), exit: None };
+    let mut outcome = Outcome {
+        restore_us: restored.criu_us,
+        total_us: micros(started.elapsed()),
+        criu: restored.counted,
+        exit: None,
+    };
     ready(&outcome);
     let Some(signals) = signals else { return Ok(outcome) };
     let id = entry.id.clone();
@@ -162,6 +102,7 @@ struct Restored {
     child: Child,
     master: Option<OwnedFd>,
     criu_us: u64,
+    counted: Option<Counted>,
 }
 
 /// Has CRIU make the processes, in the container's cgroup, and notes down which is init.
@@ -247,7 +188,12 @@ fn bring_back(
         Some(init.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?);
     record.stdio = stdio.links();
     entry.save(record)?;
-    Ok(Restored { child, master: events.master(), criu_us: micros(outcome.timeline.total) })
+    Ok(Restored {
+        child,
+        master: events.master(),
+        criu_us: micros(outcome.timeline.total),
+        counted: outcome.stats.map(Counted::of),
+    })
 }
 
 /// The namespaces that the container enters through a descriptor, by their names: joined ones, and the network that is made
