@@ -9,6 +9,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={schema}");
     }
     let descriptors = protox::compile(SCHEMAS, ["../../proto/criu"])?;
-    prost_build::Config::new().default_package_filename("criu").compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .default_package_filename("criu")
+        // For `in_words`.
+        .type_attribute(".", "#[derive(serde::Serialize)]")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Writing images of a process tree.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 use crate::exchange::Timeline;
+use crate::in_words;
 use crate::lazy;
 use crate::notify::{self, Notify};
 use crate::options::set;
@@ -266,6 +268,15 @@ impl<'a> PreDump<'a> {
         };
         Tls::put(self.tls.as_ref(), &mut opts);
         opts
+    }
+}
+
+impl Dump<'_> {
+    /// The request as JSON, for people: what would be sent, with the directory of the images by its path.
+    pub fn in_words(&self, images: &Path, notify: &dyn Notify) -> serde_json::Value {
+        let mut opts = self.to_wire();
+        notify::put(notify, &mut opts);
+        in_words::request(CriuReqType::Dump, &opts, images)
     }
 }
 

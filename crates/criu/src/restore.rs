@@ -1,13 +1,15 @@
 //! Making a process tree from images.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 use crate::exchange::Timeline;
+use crate::in_words;
 use crate::notify::{self, Notify};
 use crate::options::set;
 use crate::session::{Request, missing};
 use crate::stats::{self, RestoreStats};
-use crate::wire::CriuOpts;
+use crate::wire::{CriuOpts, CriuReqType};
 use crate::{
     Cgroups, CpuCap, Images, InheritFd, JoinNamespace, Mounts, NetworkLock, Operation, PageSocket, Result,
     Session, Tcp, Tls,
@@ -164,6 +166,15 @@ impl<'a> Restore<'a> {
         self.cgroups.put(&mut opts);
         Tls::put(self.tls.as_ref(), &mut opts);
         opts
+    }
+}
+
+impl Restore<'_> {
+    /// See [`crate::Dump::in_words`].
+    pub fn in_words(&self, images: &Path, notify: &dyn Notify) -> serde_json::Value {
+        let mut opts = self.to_wire();
+        notify::put(notify, &mut opts);
+        in_words::request(CriuReqType::Restore, &opts, images)
     }
 }
 
