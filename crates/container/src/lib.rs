@@ -24,6 +24,7 @@ pub mod restore;
 mod state;
 mod status;
 mod store;
+pub mod takeover;
 mod tree;
 
 pub use error::{Error, Result};

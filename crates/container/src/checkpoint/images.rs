@@ -102,7 +102,7 @@ impl Directories {
     ///
     /// In a restore CRIU opens some images as host root who has just entered the namespace, and has no more rights than the
     /// file modes give him, and some as root of the namespace: the one gets in by the group, the other as the owner.
-    pub(super) fn share_with(&self, uid: u32) -> Result<()> {
+    pub(crate) fn share_with(&self, uid: u32) -> Result<()> {
         let step = || "share the images with the container's root".to_owned();
         for entry in rustix::fs::Dir::read_from(&self.images).step(step)? {
             let name = entry.step(step)?.file_name().to_owned();

@@ -44,6 +44,14 @@ pub(crate) fn make(config: &Config) -> Result<OwnedFd> {
     Ok(namespace)
 }
 
+/// Makes a new network namespace with nothing but its loopback device.
+pub(crate) fn make_bare() -> Result<OwnedFd> {
+    let step = || "make a network namespace".to_owned();
+    let namespace = sys::net::new_namespace().step(step)?;
+    in_namespace(namespace.as_fd(), sys::net::loopback_up).step(step)?;
+    Ok(namespace)
+}
+
 /// Whether the network namespace of process `pid` is as it was made. What cannot be read counts as something.
 fn is_pristine(pid: i32) -> bool {
     let file = |name: &str| read_to_string(format!("/proc/{pid}/net/{name}"));

@@ -18,7 +18,8 @@ pub(super) fn find(record: &Record) -> Result<Vec<i32>> {
     Ok(not_below(&parents, record.init.map_or(0, |init| init.pid)))
 }
 
-fn not_below(parents: &BTreeMap<i32, i32>, init: i32) -> Vec<i32> {
+/// Of processes and their parents, those that are not below `init`.
+pub(crate) fn not_below(parents: &BTreeMap<i32, i32>, init: i32) -> Vec<i32> {
     let is_below = |mut pid: i32| loop {
         if pid == init {
             return true;

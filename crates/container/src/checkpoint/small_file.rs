@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 pub(super) const LIMIT: u64 = 256 * 1024;
 
 /// Writes a value into an image directory.
-pub(super) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) -> Result<()> {
+pub(crate) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) -> Result<()> {
     let step = || format!("write {name}");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(images, name, flags, Mode::from(0o600)).step(step)?;
@@ -21,7 +21,7 @@ pub(super) fn write(images: BorrowedFd<'_>, name: &str, value: &impl Serialize) 
 
 /// Reads a file of an image directory; None when there is no such file. A symbolic link is not followed, and a pipe in its place
 /// is not waited for (CVE-2026-53489: images of unknown origin).
-pub(super) fn read(images: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read(images: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
     let step = || format!("read {name}");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(images, name, flags, Mode::empty()) {
@@ -41,6 +41,6 @@ pub(super) fn read(images: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>
 }
 
 /// The value that such a file holds.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
     serde_json::from_slice(bytes).step(|| format!("read {name}"))
 }

@@ -271,7 +271,7 @@ fn roots(cgroup: &Cgroup) -> Result<Vec<criu::CgroupRoot>> {
 }
 
 /// Init was made as our child (`rst_sibling`): holds it so that its number cannot become another's.
-fn adopt(pid: i32) -> Result<Child> {
+pub(crate) fn adopt(pid: i32) -> Result<Child> {
     let gone = || Error::Request(format!("the restored init process {pid} has ended at once"));
     let pid = Pid::from_raw(pid).ok_or_else(gone)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
