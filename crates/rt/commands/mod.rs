@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod criu_options;
 pub(crate) mod delete;
+pub(crate) mod docker;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Checkpoint(arguments) => checkpoint::run(&context, &arguments),
         Command::Create(arguments) => create::run(&context, arguments),
         Command::Delete(arguments) => delete::run(&context, &arguments),
+        Command::Docker(arguments) => docker::run(&context, &arguments),
         Command::Events(arguments) => events::run(&context, &arguments),
         Command::Exec(arguments) => exec::run(&context, arguments),
         Command::Kill(arguments) => kill::run(&context, &arguments),
