@@ -10,6 +10,7 @@ mod checkpoint;
 mod counter;
 mod create;
 mod delete;
+mod docker;
 mod events;
 mod exec;
 mod faults;
@@ -63,6 +64,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("checkpoint", checkpoint::cases())
         .module("create", create::cases())
         .module("delete", delete::cases())
+        .module("docker", docker::cases())
         .module("events", events::cases())
         .module("exec", also_on_v2(exec::cases()))
         .module("faults", faults::cases())

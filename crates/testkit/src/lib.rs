@@ -9,6 +9,7 @@
 mod bundle;
 mod command;
 mod container;
+pub mod daemon;
 mod leftovers;
 pub mod needs;
 mod network;
