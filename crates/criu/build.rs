@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const SCHEMAS: [&str; 2] = ["../../proto/criu/rpc.proto", "../../proto/criu/stats.proto"];
+const SCHEMAS: [&str; 3] =
+    ["../../proto/criu/rpc.proto", "../../proto/criu/stats.proto", "../../proto/criu/images.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for schema in SCHEMAS {

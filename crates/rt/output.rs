@@ -1,7 +1,7 @@
 //! Printing: results on stdout, everything else on stderr.
 
 use anyhow::Context;
-use std::io::{ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 
 /// Prints a result and its line end. A reader that has gone (`rt list | head -1`) is no error.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
@@ -11,6 +11,15 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 /// Prints a result as it is.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     has_reader(text).map(drop)
+}
+
+/// Prints a result piece by piece, for one that may be too long to be had in memory.
+pub(crate) fn stream(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> anyhow::Result<()> {
+    let mut stdout = BufWriter::new(std::io::stdout().lock());
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("write to stdout"),
+        _ => Ok(()),
+    }
 }
 
 /// Prints a result as it is; tells whether somebody is there to read more.

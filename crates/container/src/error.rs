@@ -76,6 +76,9 @@ pub enum Error {
     /// CRIU.
     #[error(transparent)]
     Criu(#[from] criu::Error),
+    /// An image directory.
+    #[error(transparent)]
+    Images(#[from] criu::images::Error),
     /// The criu program itself, rather than what it was asked to do.
     #[error("{path}: {error}")]
     CriuProgram {

@@ -35,6 +35,7 @@ pub use status::Status;
 pub use store::Store;
 
 pub use cgroup::Host as SystemdHost;
+pub use criu::images;
 pub use criu::{CgroupMode, CpuCap, NetworkLock, PageSocket, PreDumpMode, Tcp, Tls};
 pub use seccomp::{Features as SeccompFeatures, library_version as libseccomp_version};
 pub use sys::process::Exit;

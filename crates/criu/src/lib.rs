@@ -26,6 +26,7 @@ mod exchange;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod images;
 mod in_words;
 pub mod kernel_cache;
 mod lazy;

@@ -5,13 +5,10 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use prost::Message;
 use rustix::fs::{Mode, OFlags, openat};
 
+use crate::images::frame::{Frames, Magic};
 use crate::wire;
-
-/// What a statistics file begins with: a service image, of the statistics kind; little-endian.
-const MAGIC: [u32; 2] = [0x5510_5940, 0x5709_3306];
 
 /// Statistics are some sixty bytes; a file of more than this is none.
 const MAX_SIZE: u64 = 4096;
@@ -82,14 +79,9 @@ fn read(dir: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Two magics, the size of the message, the message.
+/// The message of such a file.
 pub(crate) fn parse(bytes: &[u8]) -> Option<wire::StatsEntry> {
-    let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    if [word(0)?, word(4)?] != MAGIC {
-        return None;
-    }
-    let size = usize::try_from(word(8)?).ok()?;
-    wire::StatsEntry::decode(bytes.get(12..)?.get(..size)?).ok()
+    Frames::open(bytes, Magic::STATS).ok()?.one().ok()
 }
 
 fn micros(value: u32) -> Duration {

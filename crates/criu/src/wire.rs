@@ -2,3 +2,8 @@
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rustdoc::all)]
 
 include!(concat!(env!("OUT_DIR"), "/criu.rs"));
+
+/// Those of the images.
+pub mod images {
+    include!(concat!(env!("OUT_DIR"), "/images.rs"));
+}

@@ -8,6 +8,7 @@ pub(crate) mod docker;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
+pub(crate) mod images;
 pub(crate) mod kill;
 pub(crate) mod lazy_pages;
 pub(crate) mod list;
@@ -44,9 +45,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         crate::output::print(&Cli::command().render_help().to_string())?;
         return Ok(Exit::Success);
     };
-    // These two need nothing of the caller's surroundings, such as a place for state.
+    // These need nothing of the caller's surroundings, such as a place for state.
     match &command {
         Command::Features(arguments) => return features::run(arguments),
+        Command::Images(arguments) => return images::run(arguments),
         Command::Spec(arguments) => return spec::run(arguments),
         _ => {}
     }
@@ -70,7 +72,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(arguments) => restore::run(&context, arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, arguments),
-        Command::Features(_) | Command::Spec(_) => unreachable!("they returned above"),
+        Command::Features(_) | Command::Images(_) | Command::Spec(_) => unreachable!("they returned above"),
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::State(arguments) => state::run(&context, &arguments),
         Command::Update(arguments) => update::run(&context, &arguments),

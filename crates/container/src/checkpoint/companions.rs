@@ -22,6 +22,8 @@ pub(super) struct Companions<'a> {
     pub(super) owner: Option<u32>,
     /// See [`super::Memory::sync`].
     pub(super) sync: bool,
+    /// The CRIU that makes the dump, once it has said its version.
+    pub(super) criu: Option<criu::Version>,
 }
 
 impl Companions<'_> {
@@ -29,7 +31,8 @@ impl Companions<'_> {
     /// on, so a full disk loses nobody.
     pub(super) fn write(&self, stdio: &StdioNames, hollow: &[Hollow]) -> Result<()> {
         let images = self.dirs.images().as_fd();
-        Manifest::new(stdio.clone(), self.new_network, hollow.to_vec(), self.notify).write(images)?;
+        let manifest = Manifest::new(stdio.clone(), self.new_network, hollow.to_vec(), self.notify);
+        manifest.made_by(self.criu.as_ref()).write(images)?;
         descriptors::write(images, self.stdio_links)?;
         self.owner.map_or(Ok(()), |uid| self.dirs.share_with(uid))?;
         if self.sync { self.dirs.sync() } else { Ok(()) }

@@ -13,7 +13,12 @@ pub(crate) fn write(images: BorrowedFd<'_>, stdio: &[String; 3]) -> Result<()> {
 
 /// Reads it; images without one (CRIU's own) have nothing that needs it.
 pub(crate) fn read(images: BorrowedFd<'_>) -> Result<[String; 3]> {
-    small_file::read(images, NAME)?.map_or_else(|| Ok(Default::default()), |bytes| parse(&bytes))
+    Ok(find(images)?.unwrap_or_default())
+}
+
+/// Reads it; None where there is none.
+pub(super) fn find(images: BorrowedFd<'_>) -> Result<Option<[String; 3]>> {
+    small_file::read(images, NAME)?.map(|bytes| parse(&bytes)).transpose()
 }
 
 /// What such a file says.

@@ -40,6 +40,7 @@ pub(super) fn run(
         stdio_links: &record.stdio,
         owner: mapped_root(&subject.config),
         sync: request.memory.sync,
+        criu: None,
     };
     let hollow = external::HollowMounts { plan: &subject.plan, config: &subject.config, init: subject.init };
     let hollow = (!request.portable).then_some(hollow);

@@ -76,6 +76,7 @@ impl<'a> Frozen<'a> {
         self.criu = session.pid().and_then(Pid::from_raw);
         let version = session.version()?;
         log::debug!("criu {version} is ready");
+        self.companions.criu = Some(version.clone());
         if dump.network_lock.is_none() && version >= criu::Version::new(3, 19, 0) && self.needs_no_lock(&dump)
         {
             dump.network_lock = Some(NetworkLock::Skip);

@@ -26,11 +26,23 @@ pub(crate) struct Manifest {
     /// It has a directory for `$NOTIFY_SOCKET`, which is a mount that the bundle does not name.
     #[serde(default)]
     pub(crate) notify: bool,
+    /// The version of the CRIU that made the images, which they do not say themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) criu: Option<String>,
+    /// The release of the kernel that it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel: Option<String>,
 }
 
 impl Manifest {
     pub(super) fn new(stdio: StdioNames, new_network: bool, hollow: Vec<Hollow>, notify: bool) -> Self {
-        Self { version: VERSION, stdio, new_network, hollow, notify }
+        Self { version: VERSION, stdio, new_network, hollow, notify, criu: None, kernel: None }
+    }
+
+    /// Says who made the images.
+    pub(super) fn made_by(self, criu: Option<&criu::Version>) -> Self {
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        Self { criu: criu.map(ToString::to_string), kernel: Some(kernel), ..self }
     }
 
     /// Writes it into an image directory.
@@ -40,7 +52,12 @@ impl Manifest {
 
     /// Reads it; images of another runtime have none.
     pub(crate) fn read(images: BorrowedFd<'_>) -> Result<Self> {
-        small_file::read(images, NAME)?.map_or_else(|| Ok(Self::default()), |bytes| Self::parse(&bytes))
+        Ok(Self::find(images)?.unwrap_or_default())
+    }
+
+    /// Reads it; None where there is none.
+    pub(super) fn find(images: BorrowedFd<'_>) -> Result<Option<Self>> {
+        small_file::read(images, NAME)?.map(|bytes| Self::parse(&bytes)).transpose()
     }
 
     /// What such a file says.

@@ -13,6 +13,7 @@
 
 pub(crate) mod cgroups;
 mod companions;
+mod contents;
 pub(crate) mod criu_config;
 pub(crate) mod descriptors;
 mod dump;
@@ -30,6 +31,7 @@ mod sockets;
 mod unsupported;
 mod vet;
 
+pub use contents::{Contents, Notes, contents};
 pub use request::{After, Allowances, Checkpoint, Counted, Kind, Memory, Outcome};
 
 use crate::error::{Error, Result};

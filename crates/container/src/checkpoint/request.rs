@@ -170,7 +170,7 @@ impl Outcome {
 }
 
 impl Counted {
-    fn of(stats: criu::stats::DumpStats) -> Self {
+    pub(super) fn of(stats: criu::stats::DumpStats) -> Self {
         Self {
             criu_freezing_us: micros(stats.freezing),
             criu_frozen_us: micros(stats.frozen),
