@@ -1,17 +1,23 @@
 //! What is made of bytes that CRIU wrote, for `crates/fuzzing` alone.
 
 use prost::Message;
+use std::collections::BTreeMap;
 
 use crate::features::{Features, Version};
 use crate::log::Report;
 use crate::session::{Failed, failure};
 use crate::stats::{self, DumpStats, RestoreStats};
-use crate::{Error, Operation, wire};
+use crate::{Error, Operation, images, wire};
 
 /// What a file of statistics says; None when it is not one.
 pub fn statistics(bytes: &[u8]) -> Option<(Option<DumpStats>, Option<RestoreStats>)> {
     let entry = stats::parse(bytes)?;
     Some((entry.dump.as_ref().map(stats::dump), entry.restore.as_ref().map(stats::restore)))
+}
+
+/// What a directory of these files holds. Each may be said to be longer than its contents, which is of use for those of pages.
+pub fn images(files: BTreeMap<String, (Vec<u8>, u64)>) -> images::Result<images::Images> {
+    images::in_memory(files)
 }
 
 /// The errors that these bytes would be, were they the answer to a request, with this log beside them.

@@ -5,11 +5,14 @@
 
 mod config;
 mod criu;
+mod images;
 mod machine;
 mod mount_options;
 mod plan;
 mod state;
 mod user;
+
+pub use images::directory as image_directory;
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -18,9 +21,10 @@ use std::time::Duration;
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target; each has a program and a directory of seeds of its name in `fuzz/`.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("config", config::check),
     ("criu", criu::check),
+    ("images", images::check),
     ("machine", machine::check),
     ("mount_options", mount_options::check),
     ("state", state::check),

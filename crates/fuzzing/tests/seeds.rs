@@ -22,7 +22,7 @@ fn every_seed_passes() {
     }
 }
 
-/// What is not a seed of `state` or `config` because all of them are refused would test nothing.
+/// What is not a seed of `state`, `config` or `images` because all of them are refused would test nothing.
 #[test]
 fn the_seeds_that_are_meant_to_be_accepted_are() {
     for name in ["rt-spec", "rt-spec-rootless", "podman", "docker", "containerd-userns", "least"] {
@@ -40,6 +40,20 @@ fn the_seeds_that_are_meant_to_be_accepted_are() {
         let errors = criu::fuzzing::answer(&seed(&format!("answer-{answer}")), &criu::log::Report::default());
         assert!(!errors.is_empty(), "{answer}");
     }
+}
+
+#[test]
+fn the_image_directories_are_what_they_are_called() {
+    let read = |name: &str| {
+        let seed = fs::read(fuzz("seeds/images").join(name)).unwrap();
+        criu::fuzzing::images(fuzzing::image_directory(&seed)).unwrap()
+    };
+    let kinds = ["dump", "lazy", "received", "pre-dump", "pre-dump-old"].map(|name| read(name).kind.name());
+    assert_eq!(kinds, ["dump", "lazy-dump", "received-memory", "pre-dump", "pre-dump"]);
+    let pages = read("pre-dump").pages();
+    assert_eq!((pages.dumped, pages.in_parent), (2, 3));
+    assert_eq!(read("pre-dump-old").pages(), pages);
+    assert!(read("sockets-and-memfds").files().filter(|file| file.socket.is_some()).count() > 5);
 }
 
 #[test]
@@ -93,6 +107,8 @@ fn the_longest_inputs_are_within_the_limits() {
         ("mount_options", r#"a="b,c","#),
         ("criu", "Error (criu/x.c:1): y\n"),
         ("criu", "\x2a\x02"),
+        ("images", "\x01\x04\x00\x00\x00\x00\x00"),
+        ("images", "\x0f\x02\x00\x00\x00"),
         ("machine", "1 1 0:1 / /a rw - cgroup cgroup rw,a\n"),
         ("machine", "1 (a) "),
         ("state", r#"{"hollow":["#),

@@ -44,26 +44,30 @@ pub struct Found {
 pub(super) fn parents(folder: &Folder) -> Result<Vec<Parent>> {
     let mut found = Vec::new();
     let mut seen: Vec<_> = folder.dir().map(identity).into_iter().collect();
+    // The directory that the next link lies in.
+    let mut from = folder.path().to_owned();
     let mut next = follow(folder)?;
     while let Some((link, opened)) = next {
-        let wrong =
-            |problem: String| folder.error(PARENT, Damage::Contradiction(format!("{link:?} {problem}")));
         let Some(dir) = opened else {
-            let path = found.last().map_or(folder.path(), |parent: &Parent| parent.path.as_path());
-            found.push(Parent { path: path.join(&link), link, found: None });
+            found.push(Parent { path: from.join(&link), link, found: None });
             break;
         };
         let path = real_path(&dir);
-        if seen.contains(&identity(&dir)) {
-            return Err(wrong(format!("leads back to {}, so the chain has no end", path.display())));
-        }
-        if found.len() == MOST_PARENTS {
-            return Err(wrong(format!("is one of more than {MOST_PARENTS} parents")));
+        let problem = if seen.contains(&identity(&dir)) {
+            Some(format!("{link:?} leads back to {}, so the chain has no end", path.display()))
+        } else if found.len() == MOST_PARENTS {
+            Some(format!("{link:?} leads to one of more than {MOST_PARENTS} parents"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(Damage::Contradiction(problem).of(from.join(PARENT).to_string_lossy()));
         }
         seen.push(identity(&dir));
         let parent = Folder::list(dir, &path, folder.shared_budget())?;
-        found.push(Parent { link, path, found: Some(look(&parent)?) });
+        found.push(Parent { link, path: path.clone(), found: Some(look(&parent)?) });
         next = follow(&parent)?;
+        from = path;
     }
     Ok(found)
 }

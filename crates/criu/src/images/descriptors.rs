@@ -92,18 +92,22 @@ pub struct Descriptor {
     pub id: u32,
 }
 
-/// All open files of a dump, and the tables of descriptors that lead to them.
+/// All open files of a dump.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Open {
-    pub(super) files: BTreeMap<(Kind, u32), OpenFile>,
-    pub(super) tables: BTreeMap<u32, Vec<Descriptor>>,
+pub(super) struct Files {
+    pub(super) by_number: BTreeMap<(Kind, u32), OpenFile>,
+    /// Which piece of shared memory a memfd is, by its number.
+    pub(super) memfds: BTreeMap<u32, u64>,
 }
 
-/// Reads the tables of these numbers, and everything that is open.
-pub(super) fn read(folder: &Folder, tables: BTreeSet<u32>) -> Result<Open> {
-    let mut open = Open { files: files(folder)?, tables: BTreeMap::new() };
+/// Tables of descriptors, by CRIU's number.
+pub(super) type Tables = BTreeMap<u32, Vec<Descriptor>>;
+
+/// Reads the tables of these numbers.
+pub(super) fn tables(folder: &Folder, ids: BTreeSet<u32>) -> Result<Tables> {
+    let mut tables = Tables::new();
     let mut count = 0;
-    for id in tables {
+    for id in ids {
         let name = format!("fdinfo-{id}.img");
         let failed = |damage| folder.error(&name, damage);
         let needed_by = || "a process has descriptors in it (ids-*.img)".to_owned();
@@ -118,9 +122,9 @@ pub(super) fn read(folder: &Folder, tables: BTreeSet<u32>) -> Result<Open> {
             table.push(Descriptor { fd, kind: Kind(entry.r#type()), id: entry.id() });
         }
         table.sort_by_key(|descriptor| descriptor.fd);
-        open.tables.insert(id, table);
+        tables.insert(id, table);
     }
-    Ok(open)
+    Ok(tables)
 }
 
 /// What the images of old versions are called, which have one for each kind.
@@ -154,8 +158,10 @@ const OLD: [OldImage; 6] = [
     }),
 ];
 
-fn files(folder: &Folder) -> Result<BTreeMap<(Kind, u32), OpenFile>> {
+/// Reads everything that is open.
+pub(super) fn files(folder: &Folder) -> Result<Files> {
     let mut found = BTreeMap::new();
+    let mut memfds = BTreeMap::new();
     let names = Names::read(folder)?;
     let mut late = Vec::new();
     let new: OldImage = ("files.img", Magic::FILES, |bytes| wire::FileEntry::decode(bytes));
@@ -170,6 +176,7 @@ fn files(folder: &Folder) -> Result<BTreeMap<(Kind, u32), OpenFile>> {
             let id = image.need(entry.id, "id").map_err(failed)?;
             let key = (Kind(entry.r#type()), id);
             late.extend(regular_of(&entry).map(|regular| (key, regular)));
+            memfds.extend(names.memfd(&entry).map(|memfd| (id, memfd.shmid().into())));
             found.insert(key, names.file(key, &entry));
         }
     }
@@ -180,7 +187,7 @@ fn files(folder: &Folder) -> Result<BTreeMap<(Kind, u32), OpenFile>> {
             file.name = path;
         }
     }
-    Ok(found)
+    Ok(Files { by_number: found, memfds })
 }
 
 /// The number of the regular file that has this one's path.
@@ -192,7 +199,7 @@ fn regular_of(entry: &wire::FileEntry) -> Option<u32> {
 /// What other entries say of a file's name.
 #[derive(Default)]
 struct Names {
-    memfds: BTreeMap<u64, String>,
+    memfds: BTreeMap<u64, wire::MemfdInodeEntry>,
     removed: BTreeSet<u32>,
 }
 
@@ -200,12 +207,21 @@ impl Names {
     fn read(folder: &Folder) -> Result<Self> {
         let mut names = Self::default();
         folder.each("memfd.img", Magic::MEMFD_INODE, MOST_FILES, |entry: wire::MemfdInodeEntry| {
-            names.memfds.insert(entry.inode_id(), text(entry.name()));
+            names.memfds.insert(entry.inode_id(), entry);
         })?;
-        folder.each("remap-fpath.img", Magic::REMAP_FPATH, MOST_FILES, |entry: wire::RemapFilePathEntry| {
-            names.removed.insert(entry.orig_id());
-        })?;
+        folder.each(
+            "remap-fpath.img",
+            Magic::REMAP_FPATH,
+            MOST_FILES,
+            |entry: wire::RemapFilePathEntry| {
+                names.removed.insert(entry.orig_id());
+            },
+        )?;
         Ok(names)
+    }
+
+    fn memfd(&self, entry: &wire::FileEntry) -> Option<&wire::MemfdInodeEntry> {
+        self.memfds.get(&entry.memfd.as_ref()?.inode_id().into())
     }
 
     fn file(&self, (kind, id): (Kind, u32), entry: &wire::FileEntry) -> OpenFile {
@@ -227,8 +243,8 @@ impl Names {
             wire::FileEntry { reg: Some(reg), .. } => text(reg.name()),
             wire::FileEntry { pipe: Some(pipe), .. } => numbered("pipe", pipe.pipe_id().into()),
             wire::FileEntry { fifo: Some(fifo), .. } => numbered("pipe", fifo.pipe_id().into()),
-            wire::FileEntry { memfd: Some(memfd), .. } => {
-                self.memfds.get(&memfd.inode_id().into()).cloned().unwrap_or_default()
+            wire::FileEntry { memfd: Some(_), .. } => {
+                self.memfd(entry).map_or_else(String::new, |memfd| text(memfd.name()))
             }
             wire::FileEntry { nsf: Some(file), .. } => {
                 let known = NAMESPACES.iter().find(|(flag, _)| *flag == file.ns_cflag());

@@ -36,7 +36,7 @@ enum Place {
 
 /// An open image directory, and what lies in it.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(super) struct Folder {
     place: Place,
     path: PathBuf,
     budget: Budget,
@@ -96,7 +96,7 @@ impl Folder {
     }
 
     /// One that is nowhere, with these files, which may be said to be longer than they are.
-    pub(crate) fn in_memory(files: BTreeMap<String, (Vec<u8>, u64)>) -> Self {
+    pub(super) fn in_memory(files: BTreeMap<String, (Vec<u8>, u64)>) -> Self {
         let mut folder = Self::empty(Path::new("images"), Self::budget());
         let mut contents = BTreeMap::new();
         for (name, (bytes, length)) in files {

@@ -33,6 +33,8 @@ mod mapping {
     /// System V shared memory lies in images of its own.
     pub(super) const SYSVIPC: u32 = 1 << 10;
     pub(super) const VVAR: u32 = 1 << 12;
+    /// Of a memfd, which is how CRIU sees most of what is shared.
+    pub(super) const MEMFD: u32 = 1 << 14;
     pub(super) const GUARD: u32 = 1 << 16;
 }
 
@@ -96,6 +98,8 @@ pub(super) struct Ledger<'a> {
     /// How many pages each of the files must hold, and which pagemap says so.
     wanted: BTreeMap<u32, (u64, String)>,
     pub(super) shared: Vec<SharedMemory>,
+    /// Which piece of shared memory a memfd is, by the number of the open file.
+    memfds: &'a BTreeMap<u32, u64>,
 }
 
 /// A process' mappings, as far as their memory is in the images.
@@ -105,13 +109,16 @@ pub(super) struct Mappings {
     pub(super) program: Option<u32>,
     /// Private anonymous memory: where it begins and ends, in order.
     private: Vec<(u64, u64)>,
+    /// Shared anonymous memory that is mapped, by its number.
     shared: BTreeSet<u64>,
+    /// Memfds that are mapped, by the number of the open file.
+    memfds: BTreeSet<u64>,
 }
 
 impl<'a> Ledger<'a> {
     /// Begins with the memory that is nobody's own.
-    pub(super) fn open(folder: &'a Folder) -> Result<Self> {
-        let mut ledger = Self { folder, wanted: BTreeMap::new(), shared: Vec::new() };
+    pub(super) fn open(folder: &'a Folder, memfds: &'a BTreeMap<u32, u64>) -> Result<Self> {
+        let mut ledger = Self { folder, wanted: BTreeMap::new(), shared: Vec::new(), memfds };
         for id in folder.numbered("pagemap-shmem-") {
             let nobody = Mappings::default();
             if let Some((pages, _)) = ledger.pagemap(format!("pagemap-shmem-{id}.img"), &nobody)? {
@@ -127,7 +134,10 @@ impl<'a> Ledger<'a> {
         let known = mappings.unwrap_or(&nothing);
         let Some((own, held)) = self.pagemap(format!("pagemap-{pid}.img"), known)? else { return Ok(None) };
         let mapped = known.private.iter().fold(0_u64, |sum, (start, end)| sum.saturating_add(end - start));
-        let shared = self.shared.iter().filter(|piece| known.shared.contains(&piece.id));
+        let memfd = |id: &u64| u32::try_from(*id).ok().and_then(|id| self.memfds.get(&id));
+        let mapped_memfds: BTreeSet<_> = known.memfds.iter().filter_map(memfd).collect();
+        let is_mapped = |id| known.shared.contains(id) || mapped_memfds.contains(id);
+        let shared = self.shared.iter().filter(|piece| is_mapped(&piece.id));
         Ok(Some(Memory {
             own,
             untouched: mappings.map(|_| mapped.saturating_sub(held) / USUAL_PAGE),
@@ -245,6 +255,9 @@ fn read_mappings(message: &[u8]) -> std::result::Result<Mappings, String> {
         if is(mapping::ANON_SHARED) && !is(mapping::SYSVIPC) {
             found.shared.insert(vma.shmid());
         }
+        if is(mapping::MEMFD) {
+            found.memfds.insert(vma.shmid());
+        }
         let is_of_the_kernel = is(mapping::VDSO | mapping::VVAR | mapping::GUARD);
         // Without any permission it is address space that was set aside.
         if is(mapping::REGULAR) && is(mapping::ANON_PRIVATE) && !is_of_the_kernel && vma.prot() != 0 {
@@ -286,7 +299,13 @@ mod tests {
     #[test]
     fn mappings_that_can_have_pages_are_found() {
         let vma = |start, end, prot, status| {
-            let vma = VmaEntry { start: Some(start), end: Some(end), prot: Some(prot), status: Some(status), shmid: Some(7) };
+            let vma = VmaEntry {
+                start: Some(start),
+                end: Some(end),
+                prot: Some(prot),
+                status: Some(status),
+                shmid: Some(7),
+            };
             let vma = vma.encode_to_vec();
             [vec![14 << 3 | 2, u8::try_from(vma.len()).unwrap()], vma].concat()
         };
@@ -297,11 +316,12 @@ mod tests {
             vma(0x3000, 0x4000, 0, private),
             vma(0x4000, 0x5000, 1, private | mapping::VVAR),
             vma(0x5000, 0x6000, 3, mapping::REGULAR | mapping::ANON_SHARED),
+            vma(0x6000, 0x7000, 3, mapping::REGULAR | mapping::MEMFD),
         ]
         .concat();
         let found = read_mappings(&message).unwrap();
         assert_eq!((found.program, found.private), (Some(3), vec![(0x1000, 0x3000)]));
-        assert_eq!(found.shared, BTreeSet::from([7]));
+        assert_eq!((found.shared, found.memfds), (BTreeSet::from([7]), BTreeSet::from([7])));
         assert!(read_mappings(&vma(2, 1, 3, private)).is_err());
         assert!(read_mappings(&message[..message.len() - 1]).is_err());
     }

@@ -15,6 +15,8 @@ mod mounts;
 mod namespaces;
 mod processes;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Found, Parent};
 pub use descriptors::{Descriptor, Kind as FileKind, OpenFile};
@@ -28,7 +30,7 @@ pub use processes::{Process, State};
 pub use sockets::{Addresses, Socket};
 
 use crate::stats::{DumpStats, RestoreStats, read_dump, read_restore};
-use descriptors::Open;
+use descriptors::{Files, Tables};
 use folder::Folder;
 use memory::Ledger;
 use std::collections::BTreeMap;
@@ -53,8 +55,8 @@ pub struct Images {
     pub page_size: u64,
     /// Memory that several processes may have mapped.
     pub shared_memory: Vec<SharedMemory>,
-    /// What the processes have open.
-    open: Open,
+    files: Files,
+    tables: Tables,
     /// What was mounted.
     pub mounts: Vec<Mount>,
     /// The namespaces of the first process.
@@ -81,12 +83,12 @@ pub struct Log {
 impl Images {
     /// What is open, sockets of others' among it.
     pub fn files(&self) -> impl Iterator<Item = &OpenFile> + Clone {
-        self.open.files.values()
+        self.files.by_number.values()
     }
 
     /// The file of this kind and number.
     pub fn file(&self, kind: FileKind, id: u32) -> Option<&OpenFile> {
-        self.open.files.get(&(kind, id))
+        self.files.by_number.get(&(kind, id))
     }
 
     /// The path of a file that an image refers to by its number.
@@ -96,7 +98,7 @@ impl Images {
 
     /// The descriptors of a process.
     pub fn descriptors(&self, process: &Process) -> &[Descriptor] {
-        let table = process.descriptor_table().and_then(|table| self.open.tables.get(&table));
+        let table = process.descriptor_table().and_then(|table| self.tables.get(&table));
         table.map_or(&[], Vec::as_slice)
     }
 
@@ -119,12 +121,18 @@ pub fn read(dir: BorrowedFd<'_>, path: &Path) -> Result<Images> {
     Ok(Images { parents, dump_stats: read_dump(dir), restore_stats: read_restore(dir), ..images })
 }
 
+/// Reads files that lie nowhere; see [`crate::fuzzing::images`].
+pub(crate) fn in_memory(files: BTreeMap<String, (Vec<u8>, u64)>) -> Result<Images> {
+    read_folder(&Folder::in_memory(files))
+}
+
 /// All but what lies elsewhere.
-pub(crate) fn read_folder(folder: &Folder) -> Result<Images> {
+fn read_folder(folder: &Folder) -> Result<Images> {
     let inventory = inventory::read(folder)?;
     let kind = kind(folder, inventory.as_ref());
     let kind = kind.map_err(|damage| damage.of(folder.path().to_string_lossy()))?;
-    let mut ledger = Ledger::open(folder)?;
+    let files = descriptors::files(folder)?;
+    let mut ledger = Ledger::open(folder, &files.memfds)?;
     let mut processes = match kind {
         Kind::PreDump | Kind::Received => processes::of_memory_alone(folder, &mut ledger)?,
         _ => processes::read(folder, &mut ledger)?,
@@ -140,7 +148,8 @@ pub(crate) fn read_folder(folder: &Folder) -> Result<Images> {
         log: log(folder),
         page_size,
         shared_memory: std::mem::take(&mut ledger.shared),
-        open: descriptors::read(folder, tables)?,
+        tables: descriptors::tables(folder, tables)?,
+        files,
         mounts: mounts::read(folder)?,
         namespaces: namespaces::read(folder, inventory.as_ref(), processes.first())?,
         sizes: folder.sizes().clone(),

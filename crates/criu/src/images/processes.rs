@@ -71,7 +71,7 @@ impl State {
         match entry.task_state() {
             1 => Self::Alive,
             3 => Self::Stopped,
-            6 => Self::Zombie(entry.exit_code()),
+            2 | 6 => Self::Zombie(entry.exit_code()),
             other => Self::Other(other),
         }
     }

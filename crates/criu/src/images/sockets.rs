@@ -20,6 +20,8 @@ const STATES: [&str; 12] = [
     "new-syn-received",
 ];
 
+const TCP: u32 = 6;
+
 /// What is known of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
@@ -57,19 +59,27 @@ pub enum Addresses {
 impl Socket {
     /// In one line.
     pub fn name(&self) -> String {
-        let state = self.state;
-        let protocol = &self.protocol;
+        let remote = self.remote().map_or_else(String::new, |address| format!(" to {address}"));
+        format!("{} {}{remote} {}", self.protocol, self.local(), self.state)
+    }
+
+    /// The address of this end; `socket:[INODE]` of a unix socket without a name.
+    pub fn local(&self) -> String {
         match &self.addresses {
-            Addresses::Inet { local, remote } => {
-                let local = local.map_or_else(|| "?".to_owned(), |address| address.to_string());
-                let remote = remote.map_or_else(String::new, |address| format!(" to {address}"));
-                format!("{protocol} {local}{remote} {state}")
+            Addresses::Inet { local, .. } => {
+                local.map_or_else(|| "?".to_owned(), |address| address.to_string())
             }
-            Addresses::Unix { path, inode, peer } => {
-                let path = path.as_deref().map_or_else(|| format!("socket:[{inode}]"), str::to_owned);
-                let peer = peer.map_or_else(String::new, |peer| format!(" to socket:[{peer}]"));
-                format!("{protocol} {path}{peer} {state}")
+            Addresses::Unix { path, inode, .. } => {
+                path.as_deref().map_or_else(|| format!("socket:[{inode}]"), str::to_owned)
             }
+        }
+    }
+
+    /// The address of the other end, likewise.
+    pub fn remote(&self) -> Option<String> {
+        match &self.addresses {
+            Addresses::Inet { remote, .. } => remote.map(|address| address.to_string()),
+            Addresses::Unix { peer, .. } => peer.map(|peer| format!("socket:[{peer}]")),
         }
     }
 }
@@ -85,7 +95,12 @@ fn inet(entry: &InetSkEntry) -> Socket {
     let remote = address(&entry.dst_addr, entry.dst_port());
     Socket {
         protocol: protocol(entry.proto(), entry.r#type()),
-        state: state(entry.state()),
+        state: match (entry.proto(), entry.state()) {
+            // Others than TCP have two states, which the kernel counts as two of TCP's.
+            (proto, 1) if proto != TCP => "connected",
+            (proto, 7) if proto != TCP => "unconnected",
+            (_, number) => state(number),
+        },
         external: false,
         addresses: Addresses::Inet {
             local,
@@ -96,7 +111,7 @@ fn inet(entry: &InetSkEntry) -> Socket {
 
 fn protocol(number: u32, kind: u32) -> String {
     match (number, kind) {
-        (6, _) => "tcp".to_owned(),
+        (TCP, _) => "tcp".to_owned(),
         (17, _) => "udp".to_owned(),
         (136, _) => "udplite".to_owned(),
         (1 | 58, 2) => "ping".to_owned(),
@@ -178,7 +193,10 @@ mod tests {
             dst_addr: vec![0],
             ..Default::default()
         };
-        assert_eq!(name(FileEntry { isk: Some(isk.clone()), ..Default::default() }), "tcp 127.0.0.1:80 listening");
+        assert_eq!(
+            name(FileEntry { isk: Some(isk.clone()), ..Default::default() }),
+            "tcp 127.0.0.1:80 listening"
+        );
         let mut six = [0; 4];
         six[3] = u32::from_ne_bytes([0, 0, 0, 1]);
         let isk = InetSkEntry {

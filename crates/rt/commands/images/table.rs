@@ -22,16 +22,21 @@ pub(super) fn write(out: &mut dyn Write, contents: &Contents) -> io::Result<()> 
         });
         places.chain(images.descriptors(process).iter().map(move |it| {
             let file = images.file(it.kind, it.id);
-            [process.pid.to_string(), it.fd.to_string(), it.kind.name().into(), file.map_or_else(String::new, open_file)]
+            [
+                process.pid.to_string(),
+                it.fd.to_string(),
+                it.kind.name().into(),
+                file.map_or_else(String::new, open_file),
+            ]
         }))
     });
     section(out, "OPEN FILES", ["PID", "FD", "KIND", "NAME"], open)?;
-    let sockets = images.files().filter_map(|file| {
-        let socket = file.socket.as_ref()?;
-        let state = if socket.external { "external" } else { socket.state };
-        Some([file.kind.name().into(), shown(&socket.protocol), state.into(), open_file(file)])
-    });
-    section(out, "SOCKETS", ["KIND", "PROTOCOL", "STATE", "ADDRESSES"], sockets)?;
+    section(
+        out,
+        "SOCKETS",
+        ["KIND", "PROTOCOL", "STATE", "ADDRESS", "PEER"],
+        images.files().filter_map(socket),
+    )?;
     let mounts = images.mounts.iter().map(|it| {
         let bound = if it.root == "/" { String::new() } else { format!(" at {}", shown(&it.root)) };
         let content = it.content.map_or_else(|| "-".into(), size);
@@ -41,9 +46,9 @@ pub(super) fn write(out: &mut dyn Write, contents: &Contents) -> io::Result<()> 
     section(out, "MOUNTS", ["MOUNTPOINT", "TYPE", "EXTERNAL", "CONTENT", "SOURCE"], mounts)?;
     let mut kinds: Vec<_> = images.sizes.iter().collect();
     kinds.sort_by_key(|(_, it)| std::cmp::Reverse(it.size.length));
-    let sizes = kinds.iter().map(|(kind, it)| {
-        [size(it.size.length), size(it.size.on_disk), it.files.to_string(), shown(kind)]
-    });
+    let sizes = kinds
+        .iter()
+        .map(|(kind, it)| [size(it.size.length), size(it.size.on_disk), it.files.to_string(), shown(kind)]);
     section(out, "SIZES", ["BYTES", "ON DISK", "FILES", "KIND"], sizes)?;
     let head = ["LINK", "KIND", "BYTES", "PAGES", "PATH"];
     section(out, "PARENTS, THE NEAREST FIRST", head, images.parents.iter().map(parent))
@@ -67,7 +72,10 @@ fn facts(out: &mut dyn Write, contents: &Contents) -> io::Result<()> {
     fact("NAMESPACES", Some(images.namespaces.own.join(" ")))?;
     fact("NETWORK", Some(network(contents)))?;
     fact("MEMORY", Some(memory(images)))?;
-    fact("FROZEN", contents.counted.map(|counted| format!("{:.1} ms", counted.criu_frozen_us as f64 / 1000.0)))?;
+    fact(
+        "FROZEN",
+        contents.counted.map(|counted| format!("{:.1} ms", counted.criu_frozen_us as f64 / 1000.0)),
+    )?;
     let beside = [("rt.json", contents.notes.is_some()), ("descriptors.json", contents.stdio.is_some())];
     let beside: Vec<_> = beside.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
     fact("BESIDE", Some(if beside.is_empty() { "nothing of a runtime's".into() } else { beside.join(" ") }))?;
@@ -99,7 +107,8 @@ fn network(contents: &Contents) -> String {
 fn memory(images: &Images) -> String {
     let pages = images.pages();
     let of = |pages: u64| size(pages.saturating_mul(images.page_size));
-    let mut text = format!("{} dumped ({} pages of {} bytes)", of(pages.dumped), pages.dumped, images.page_size);
+    let mut text =
+        format!("{} dumped ({} pages of {} bytes)", of(pages.dumped), pages.dumped, images.page_size);
     for (count, words) in [(pages.in_parent, "in the parents"), (pages.lazy, "to be sent")] {
         if count > 0 {
             text += &format!(", {} {words} ({count} pages)", of(count));
@@ -135,6 +144,13 @@ fn process(images: &Images, process: &Process) -> [String; 10] {
 fn open_file(file: &OpenFile) -> String {
     let marks = [(file.removed, " (removed)"), (file.external, " (external)")];
     marks.iter().filter(|(holds, _)| *holds).fold(shown(&file.name), |name, (_, mark)| name + mark)
+}
+
+fn socket(file: &OpenFile) -> Option<[String; 5]> {
+    let socket = file.socket.as_ref()?;
+    let state = if socket.external { "external" } else { socket.state };
+    let peer = socket.remote().map_or_else(|| "-".to_owned(), |peer| shown(&peer));
+    Some([file.kind.name().into(), shown(&socket.protocol), state.into(), shown(&socket.local()), peer])
 }
 
 fn parent(parent: &Parent) -> [String; 5] {
@@ -224,7 +240,8 @@ mod tests {
     fn columns_are_as_wide_as_they_need_and_empty_tables_are_left_out() {
         let print = |rows: &[[&str; 2]]| {
             let mut out = Vec::new();
-            section(&mut out, "THINGS", ["A", "NAME"], rows.iter().map(|row| row.map(str::to_owned))).unwrap();
+            section(&mut out, "THINGS", ["A", "NAME"], rows.iter().map(|row| row.map(str::to_owned)))
+                .unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(print(&[]), "");
