@@ -19,6 +19,7 @@ mod handover;
 mod hooks;
 mod idmap;
 mod images;
+mod images_command;
 mod kept;
 mod kill;
 mod killed;
@@ -61,6 +62,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
     suite
         .module("bad_input", bad_input::cases())
         .module("images", images::cases())
+        .module("images_command", images_command::cases())
         .module("checkpoint", checkpoint::cases())
         .module("create", create::cases())
         .module("delete", delete::cases())

@@ -90,7 +90,7 @@ impl Folder {
     /// Lists an open directory; `path` is what it is called in errors.
     pub(super) fn list(dir: OwnedFd, path: &Path, budget: Budget) -> Result<Self> {
         let mut folder = Self::empty(path, budget);
-        folder.fill(&dir).map_err(|damage| damage.of(path.to_string_lossy()))?;
+        folder.fill(&dir)?;
         folder.place = Place::Directory(dir);
         Ok(folder)
     }
@@ -117,20 +117,25 @@ impl Folder {
         Rc::new(Cell::new(BUDGET))
     }
 
-    fn fill(&mut self, dir: &OwnedFd) -> std::result::Result<(), Damage> {
+    fn fill(&mut self, dir: &OwnedFd) -> Result<()> {
+        let path = self.path.to_string_lossy().into_owned();
+        let of_directory = |errno: Errno| Damage::from(errno).of(&path);
         let mut names = 0;
-        for entry in Dir::read_from(dir)? {
-            let name = entry?.file_name().to_owned();
+        for entry in Dir::read_from(dir).map_err(of_directory)? {
+            let name = entry.map_err(of_directory)?.file_name().to_owned();
             names += 1;
             if names > MOST_FILES {
-                return Err(Damage::TooMuch(format!("holds more than {MOST_FILES} files")));
+                return Err(Damage::TooMuch(format!("holds more than {MOST_FILES} files")).of(path));
             }
             let stat = match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => continue,
-                other => other?,
+                other => other.map_err(of_directory)?,
             };
+            let name = name.to_string_lossy();
             if is_file(&stat) {
-                self.add(name.into_string().unwrap_or_default(), Size::of(&stat));
+                self.add(name.into_owned(), Size::of(&stat));
+            } else if name.ends_with(".img") {
+                return Err(self.error(&name, Damage::NotAFile(kind_of(&stat))));
             }
         }
         Ok(())

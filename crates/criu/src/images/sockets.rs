@@ -177,8 +177,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn name(entry: FileEntry) -> String {
-        of(&entry).unwrap().name()
+    fn name(entry: &FileEntry) -> String {
+        of(entry).unwrap().name()
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            name(FileEntry { isk: Some(isk.clone()), ..Default::default() }),
+            name(&FileEntry { isk: Some(isk.clone()), ..Default::default() }),
             "tcp 127.0.0.1:80 listening"
         );
         let mut six = [0; 4];
@@ -206,10 +206,10 @@ mod tests {
             dst_port: Some(4711),
             ..isk
         };
-        let shown = name(FileEntry { isk: Some(isk.clone()), ..Default::default() });
+        let shown = name(&FileEntry { isk: Some(isk.clone()), ..Default::default() });
         assert_eq!(shown, "tcp [::1]:80 to [::1]:4711 established");
         let isk = InetSkEntry { src_addr: vec![1, 2], src_port: Some(1 << 20), state: Some(99), ..isk };
-        let shown = name(FileEntry { isk: Some(isk), ..Default::default() });
+        let shown = name(&FileEntry { isk: Some(isk), ..Default::default() });
         assert_eq!(shown, "tcp ? to [::1]:4711 unknown");
     }
 
@@ -225,7 +225,7 @@ mod tests {
                 name_dir: directory.map(<[u8]>::to_vec),
                 ..Default::default()
             };
-            self::name(FileEntry { usk: Some(usk), ..Default::default() })
+            self::name(&FileEntry { usk: Some(usk), ..Default::default() })
         };
         assert_eq!(unix(b"/run/x.sock\0", None, Some(0)), "stream /run/x.sock listening");
         assert_eq!(unix(b"\0abs\0tract", None, None), "stream @abs@tract listening");
