@@ -4,10 +4,11 @@
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 
-use testkit::{Case, Cmd, Container, Fallible, Outcome, Running, Test, needs, rt_only, wait_until};
+use testkit::{Case, Cmd, Container, Fallible, Outcome, Running, Test, json, needs, rt_only, wait_until};
 
 use super::checkpoint::counting;
 use super::counter::{counts_on, is_unbroken};
+use super::images_command::told;
 use super::one_line;
 
 const NO_SERVER: &str = "runc has no page server";
@@ -71,6 +72,10 @@ fn sends_its_memory(test: &Test, tls: &[&str]) -> Outcome {
         Ok(names.any(|name| name.to_string_lossy().starts_with("pages-")))
     };
     assert!(has_pages(&there)? && !has_pages(&here)?, "the memory goes to the server, and nowhere else");
+    assert_eq!(
+        (&told(&here)?["kind"], &told(&there)?["kind"]),
+        (&json!("dump-without-memory"), &json!("received-memory"))
+    );
     // What is small is copied as a user would.
     for entry in fs::read_dir(&here)? {
         let entry = entry?;
@@ -198,6 +203,8 @@ fn lazy_pages(test: &Test, tls: &[&str]) -> Outcome {
     let (dump, address) = checkpoint_lazily(&container, &images, tls)?;
     let locals = listened_on(&address)?;
     assert!(locals.len() == 1 && locals[0].starts_with("0100007F:"), "{locals:?}");
+    let told = told(&images)?;
+    assert!(told["kind"] == "lazy-dump" && told["pages"]["lazy"].as_u64() > Some(0), "{told}");
     // The destination has another state store: here the id is still taken.
     let elsewhere = test.container(&container.bundle);
     let ready = test.new_path("daemon-ready");
@@ -258,6 +265,19 @@ fn pre_dumps_and_a_dump(test: &Test) -> Outcome {
     let last = round("last", &["--parent-path", "../second"])?;
     assert!(last * 10 <= first, "the dump has {last} bytes, the first pre-dump {first}");
     assert_eq!(container.status()?, "absent");
+    let told = told(&format!("{base}/last"))?;
+    let parents: Vec<_> = told["parents"].as_array().into_iter().flatten().collect();
+    let chain: Vec<_> =
+        parents.iter().map(|parent| format!("{} {}", parent["link"], parent["kind"])).collect();
+    assert_eq!(chain, ["\"../second\" \"pre-dump\"", "\"../first\" \"pre-dump\""]);
+    assert_eq!(
+        (parents[0]["pages_bytes"].as_u64(), parents[1]["pages_bytes"].as_u64()),
+        (Some(second), Some(first))
+    );
+    assert!(
+        told["kind"] == "dump" && told["pages"]["in_parent"].as_u64() > Some((64 << 20) / 4096),
+        "{told}"
+    );
     container.restore(&format!("{base}/last"), &[])?;
     bundle.write("/go", "")?;
     wait_until("the second checksum", || !bundle.read("/done").is_empty())?;

@@ -41,6 +41,7 @@ complete -c rt -n "__fish_rt_needs_command" -f -a "docker" -d 'Checkpoint or res
 complete -c rt -n "__fish_rt_needs_command" -f -a "events" -d 'Print what a container uses, and when its memory is short, as JSON'
 complete -c rt -n "__fish_rt_needs_command" -f -a "exec" -d 'Run one more process in a container'
 complete -c rt -n "__fish_rt_needs_command" -f -a "features" -d 'Print what this runtime supports as JSON'
+complete -c rt -n "__fish_rt_needs_command" -f -a "images" -d 'Show what an image directory holds'
 complete -c rt -n "__fish_rt_needs_command" -f -a "kill" -d 'Send a signal to a container\'s init process'
 complete -c rt -n "__fish_rt_needs_command" -f -a "lazy-pages" -d 'Bring memory to a container that is restored with --lazy-pages and the same --work-path'
 complete -c rt -n "__fish_rt_needs_command" -f -a "list" -d 'List the containers'
@@ -144,6 +145,9 @@ complete -c rt -n "__fish_rt_using_subcommand exec" -l no-new-privs -d 'execve(2
 complete -c rt -n "__fish_rt_using_subcommand exec" -l ignore-paused -d 'Start it in a paused container too'
 complete -c rt -n "__fish_rt_using_subcommand exec" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand features" -s h -l help -d 'Print help'
+complete -c rt -n "__fish_rt_using_subcommand images" -s f -l format -d 'How to print it' -r -f -a "table\t''
+json\t''"
+complete -c rt -n "__fish_rt_using_subcommand images" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand kill" -s a -l all -d 'Send it to all of the container\'s processes'
 complete -c rt -n "__fish_rt_using_subcommand kill" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand lazy-pages" -l image-path -d 'The directory of the images [default: ./checkpoint]' -r -F
