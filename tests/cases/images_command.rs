@@ -195,7 +195,7 @@ fn damaged(test: &Test) -> Outcome {
         Ok(fs::write(&path, whole)?)
     };
     let nonsense = |bytes: &mut Vec<u8>| *bytes = b"nonsense".to_vec();
-    let cut = |bytes: &mut Vec<u8>| drop(bytes.pop());
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
     let images = [
         "inventory.img",
         "pstree.img",
