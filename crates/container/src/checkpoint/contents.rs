@@ -1,10 +1,11 @@
 //! What an image directory holds: CRIU's images, and what `rt` and runc put beside them.
 
 use super::request::Counted;
-use super::{descriptors, manifest::Manifest};
+use super::{descriptors, manifest::Manifest, micros};
 use crate::error::{Result, Step};
 use criu::images::Images;
 use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,19 @@ pub struct Contents {
     pub stdio: Option<[String; 3]>,
     /// What CRIU counted, if its statistics lie there too.
     pub counted: Option<Counted>,
+    /// What it counted at the last restore that had its working files there.
+    pub restored: Option<Restored>,
+}
+
+/// CRIU's own numbers of a restore (`stats-restore`).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Restored {
+    /// How long it took until all processes existed, in microseconds.
+    pub forking_us: u64,
+    /// Until all could run, in microseconds.
+    pub restore_us: u64,
+    /// Pages that were filled from the images.
+    pub pages_restored: u64,
 }
 
 /// What `rt.json` says.
@@ -60,6 +74,11 @@ pub fn contents(path: &Path) -> Result<Contents> {
     Ok(Contents {
         path: std::fs::canonicalize(path).step(step)?,
         counted: images.dump_stats.map(Counted::of),
+        restored: images.restore_stats.map(|stats| Restored {
+            forking_us: micros(stats.forking),
+            restore_us: micros(stats.restore),
+            pages_restored: stats.pages_restored,
+        }),
         images,
         notes: notes.map(|manifest| Notes {
             criu: manifest.criu,

@@ -31,7 +31,7 @@ mod sockets;
 mod unsupported;
 mod vet;
 
-pub use contents::{Contents, Notes, contents};
+pub use contents::{Contents, Notes, Restored, contents};
 pub use request::{After, Allowances, Checkpoint, Counted, Kind, Memory, Outcome};
 
 use crate::error::{Error, Result};

@@ -19,8 +19,6 @@ pub struct Inventory {
     pub lsm: Option<&'static str>,
     /// Connections were left out (`--tcp-close`).
     pub tcp_close: bool,
-    /// What held packets back during the dump.
-    pub network_lock: Option<&'static str>,
     /// CRIU's own namespaces.
     pub(super) own: Option<TaskKobjIdsEntry>,
 }
@@ -77,12 +75,6 @@ fn inventory(entry: InventoryEntry) -> Inventory {
             _ => None,
         },
         tcp_close: entry.tcp_close(),
-        network_lock: match entry.network_lock_method {
-            Some(0) => Some("iptables"),
-            Some(1) => Some("nftables"),
-            Some(2) => Some("skip"),
-            _ => None,
-        },
         own: entry.root_ids,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It is written piece by piece: what a directory of unknown origin repeats a million times is never in memory as a whole.
 
-use container::checkpoint::{Contents, Counted};
+use container::checkpoint::{Contents, Counted, Restored};
 use container::images::{Addresses, KindSize, Mount, Network, OpenFile, Pages, Parent, Process, State};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
@@ -45,6 +45,7 @@ struct Document<'a> {
     hostname: Option<&'a str>,
     namespaces: &'a [&'static str],
     networks: Each<'a, NetworkOut<'a>>,
+    pre_dump_mode: Option<&'static str>,
     tcp_close: bool,
     lsm: Option<&'static str>,
     page_size: u64,
@@ -58,6 +59,7 @@ struct Document<'a> {
     parents: Each<'a, ParentOut<'a>>,
     companions: Companions<'a>,
     stats: Option<&'a Counted>,
+    restored: Option<&'a Restored>,
 }
 
 impl<'a> Document<'a> {
@@ -76,6 +78,7 @@ impl<'a> Document<'a> {
             hostname: images.namespaces.hostname.as_deref(),
             namespaces: &images.namespaces.own,
             networks: Each::of(|| images.namespaces.networks.iter().map(NetworkOut::of)),
+            pre_dump_mode: inventory.and_then(|inventory| inventory.pre_dump),
             tcp_close: inventory.is_some_and(|inventory| inventory.tcp_close),
             lsm: inventory.and_then(|inventory| inventory.lsm),
             page_size: images.page_size,
@@ -91,6 +94,7 @@ impl<'a> Document<'a> {
             parents: Each::of(|| images.parents.iter().map(ParentOut::of)),
             companions: Companions::of(contents),
             stats: contents.counted.as_ref(),
+            restored: contents.restored.as_ref(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What somebody reads at night: one fact in each line, and a table for each thing of which there are several.
 
-use container::checkpoint::Contents;
+use container::checkpoint::{Contents, Restored};
 use container::images::{Images, Kind, OpenFile, Parent, Process};
 use std::io::{self, Write};
 
@@ -76,11 +76,16 @@ fn facts(out: &mut dyn Write, contents: &Contents) -> io::Result<()> {
         "FROZEN",
         contents.counted.map(|counted| format!("{:.1} ms", counted.criu_frozen_us as f64 / 1000.0)),
     )?;
+    fact("RESTORED", contents.restored.map(restored))?;
     let beside = [("rt.json", contents.notes.is_some()), ("descriptors.json", contents.stdio.is_some())];
     let beside: Vec<_> = beside.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
     fact("BESIDE", Some(if beside.is_empty() { "nothing of a runtime's".into() } else { beside.join(" ") }))?;
     let hollow = contents.notes.iter().flat_map(|notes| &notes.hollow);
     fact("HOLLOW", Some(hollow.map(|path| shown(&path.to_string_lossy())).collect::<Vec<_>>().join(" ")))
+}
+
+fn restored(restored: Restored) -> String {
+    format!("{} pages, in {:.1} ms", restored.pages_restored, restored.restore_us as f64 / 1000.0)
 }
 
 fn kind(kind: Kind) -> &'static str {
