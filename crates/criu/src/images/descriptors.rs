@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// As many as a process may have open by default at the most.
 const MOST_FILES: usize = 1 << 20;
 
+/// And as many as all processes may have.
+const MOST_DESCRIPTORS: usize = 1 << 22;
+
 /// CRIU's numbers of what can be open.
 const KINDS: [(u32, &str); 20] = [
     (1, "file"),
@@ -103,26 +106,27 @@ pub(super) struct Files {
 /// Tables of descriptors, by CRIU's number.
 pub(super) type Tables = BTreeMap<u32, Vec<Descriptor>>;
 
-/// Reads the tables of these numbers.
-pub(super) fn tables(folder: &Folder, ids: BTreeSet<u32>) -> Result<Tables> {
+/// Reads the tables of these numbers, each of which so many processes have.
+pub(super) fn tables(folder: &Folder, users: &BTreeMap<u32, usize>) -> Result<Tables> {
     let mut tables = Tables::new();
     let mut count = 0;
-    for id in ids {
+    for (id, users) in users {
         let name = format!("fdinfo-{id}.img");
         let failed = |damage| folder.error(&name, damage);
         let needed_by = || "a process has descriptors in it (ids-*.img)".to_owned();
         let mut image = folder.needed(&name, Magic::FDINFO, needed_by)?;
         let mut table = Vec::new();
         while let Some(entry) = image.next::<wire::FdinfoEntry>().map_err(failed)? {
-            count += 1;
-            if count > MOST_FILES {
-                return Err(failed(Damage::TooMuch(format!("more than {MOST_FILES} descriptors"))));
+            // Who shows them shows them for each process.
+            count += users;
+            if count > MOST_DESCRIPTORS {
+                return Err(failed(Damage::TooMuch(format!("more than {MOST_DESCRIPTORS} descriptors"))));
             }
             let fd = image.need(entry.fd, "fd").map_err(failed)?;
             table.push(Descriptor { fd, kind: Kind(entry.r#type()), id: entry.id() });
         }
         table.sort_by_key(|descriptor| descriptor.fd);
-        tables.insert(id, table);
+        tables.insert(*id, table);
     }
     Ok(tables)
 }

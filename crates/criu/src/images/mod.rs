@@ -109,6 +109,18 @@ impl Images {
         self.shared_memory.iter().for_each(|piece| sum += piece.pages);
         sum
     }
+
+    fn kind_of_dump(&self) -> Kind {
+        let is_alive = |process: &&Process| !matches!(process.state, Some(State::Zombie(_)));
+        let mut alive = self.processes.iter().filter(is_alive).peekable();
+        if self.pages().lazy > 0 {
+            Kind::Lazy
+        } else if alive.peek().is_some() && alive.all(|process| process.memory.is_none()) {
+            Kind::WithoutMemory
+        } else {
+            Kind::Dump
+        }
+    }
 }
 
 /// Reads a directory; `path` is what it is called in errors.
@@ -141,14 +153,18 @@ fn read_folder(folder: &Folder) -> Result<Images> {
     if page_size != memory::USUAL_PAGE {
         processes.iter_mut().filter_map(|process| process.memory.as_mut()).for_each(Memory::forget_untouched);
     }
-    let tables = processes.iter().filter_map(Process::descriptor_table).collect();
+    let mut users = BTreeMap::new();
+    processes
+        .iter()
+        .filter_map(Process::descriptor_table)
+        .for_each(|table| *users.entry(table).or_default() += 1);
     let mut images = Images {
         kind,
         written: folder.written("inventory.img"),
         log: log(folder),
         page_size,
         shared_memory: std::mem::take(&mut ledger.shared),
-        tables: descriptors::tables(folder, tables)?,
+        tables: descriptors::tables(folder, &users)?,
         files,
         mounts: mounts::read(folder)?,
         namespaces: namespaces::read(folder, inventory.as_ref(), processes.first())?,
@@ -163,20 +179,6 @@ fn read_folder(folder: &Folder) -> Result<Images> {
         images.kind = images.kind_of_dump();
     }
     Ok(images)
-}
-
-impl Images {
-    fn kind_of_dump(&self) -> Kind {
-        let is_alive = |process: &&Process| !matches!(process.state, Some(State::Zombie(_)));
-        let mut alive = self.processes.iter().filter(is_alive).peekable();
-        if self.pages().lazy > 0 {
-            Kind::Lazy
-        } else if alive.peek().is_some() && alive.all(|process| process.memory.is_none()) {
-            Kind::WithoutMemory
-        } else {
-            Kind::Dump
-        }
-    }
 }
 
 /// What there is, as far as names tell.
