@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_FILES: usize = 1 << 20;
 
 /// And as many as all processes may have.
-const MOST_DESCRIPTORS: usize = 1 << 22;
+const MOST_DESCRIPTORS: usize = 1 << 21;
 
 /// CRIU's numbers of what can be open.
 const KINDS: [(u32, &str); 20] = [

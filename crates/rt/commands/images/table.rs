@@ -10,6 +10,9 @@ const DEEPEST: u32 = 24;
 /// The longest path that Linux takes; more of a name is not shown.
 const LONGEST_NAME: usize = 4096;
 
+/// As many rows of a table tell how wide its columns are; later ones may be wider.
+const MEASURED_ROWS: usize = 5_000;
+
 pub(super) fn write(out: &mut dyn Write, contents: &Contents) -> io::Result<()> {
     let images = &contents.images;
     facts(out, contents)?;
@@ -195,25 +198,23 @@ fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// A title and a table; nothing where there are no rows. They are gone through twice, since the first time tells how wide the
-/// columns are, and a table of a million rows is not to be kept.
+/// A title and a table; nothing where there are no rows. The first ones are made twice, since they tell how wide the columns are,
+/// and a table of a million rows is neither to be kept nor to be waited for.
 fn section<const N: usize>(
     out: &mut dyn Write,
     title: &str,
     head: [&str; N],
     rows: impl Iterator<Item = [String; N]> + Clone,
 ) -> io::Result<()> {
+    if rows.clone().next().is_none() {
+        return Ok(());
+    }
     let head = head.map(str::to_owned);
     let mut widths = [0; N];
-    let mut count = 0_u64;
-    for row in std::iter::once(head.clone()).chain(rows.clone()) {
+    for row in std::iter::once(head.clone()).chain(rows.clone().take(MEASURED_ROWS)) {
         for (width, cell) in widths.iter_mut().zip(&row) {
             *width = cell.chars().count().max(*width);
         }
-        count += 1;
-    }
-    if count == 1 {
-        return Ok(());
     }
     writeln!(out, "\n{title}")?;
     for row in std::iter::once(head).chain(rows) {
