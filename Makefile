@@ -64,8 +64,9 @@ bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it t
 	@scripts/setup bench
 	criu=$$(scripts/get-criu) && $(STATIC) RT_CRIU=$$criu cargo bench --locked --bench runtimes -- $(ARGS)
 
-docs: ## write what is made from the sources: man pages, completions, the text of all help, docs/compat-runc.md
+docs: ## write what is made from the sources: man pages, completions, the text of all help, the table of docs/diagnosis.md, docs/compat-runc.md
 	RT_BLESS=1 cargo test --locked --bin rt --quiet manual
+	RT_BLESS=1 cargo test --locked -p criu --lib --quiet manual
 	RT_BLESS=1 cargo test --locked --test compat --quiet -- docs::
 
 fuzz: ## look for inputs that break rt (TIME=seconds for each target, default 600; TARGET=config picks one)

@@ -96,6 +96,19 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// The name of [`Error::class`].
+    pub fn class_name(&self) -> Option<&'static str> {
+        self.class().map(criu::Class::name)
+    }
+
+    /// The kind of failure, if it is one of CRIU's that has a name (docs/diagnosis.md).
+    pub fn class(&self) -> Option<criu::Class> {
+        match self {
+            Self::Criu(error) | Self::CriuProgram { error, .. } => error.class(),
+            _ => None,
+        }
+    }
+
     /// An error of a session with the criu at `path`, which is named where it may be the wrong program.
     pub(crate) fn of_criu(path: &std::path::Path) -> impl Fn(criu::Error) -> Self {
         move |error| match error {

@@ -33,6 +33,12 @@ pub fn find(explicit: Option<&Path>, variable: Option<&OsStr>, path: Option<&OsS
         .and_then(|found| trusted(&found))
 }
 
+/// Where criu finds a program that it starts, such as tar: it searches the PATH that it gets from us.
+pub fn helper(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| crate::session::DEFAULT_PATH.into());
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| unusable(file).is_none())
+}
+
 /// `path` without links, so that it names what was looked at; if only root and we can change that.
 fn trusted(path: &Path) -> Result<PathBuf> {
     let us = rustix::process::geteuid().as_raw();

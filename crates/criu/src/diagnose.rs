@@ -1,128 +1,88 @@
-//! What CRIU's errors mean, and what to do about them.
+//! What CRIU's errors mean, what they are about, and what to do.
 
+use std::fmt;
+
+use sys::one_line;
+
+use crate::Class;
 use crate::log::{Level, Line};
-use crate::rules::RULES;
+use crate::pattern::{self, Pattern};
+use crate::rules::{RULES, Rule};
 
 /// The meaning of an error line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// What is wrong, in a few words.
-    pub problem: &'static str,
+    /// What is wrong.
+    pub class: Class,
+    /// What it is about (a path, a socket, a process), as far as the log tells.
+    pub object: Option<String>,
     /// What to do.
-    pub advice: &'static str,
+    pub cure: String,
+    /// The process, if the log names one: for a dump as the host counts, for a restore as the container does.
+    pub pid: Option<i32>,
     /// The line it was found by, as CRIU printed it.
     pub line: String,
 }
 
-/// A line of the table: an error that has all of `parts` means this.
-pub(crate) struct Rule {
-    parts: &'static [&'static str],
-    problem: &'static str,
-    advice: &'static str,
+impl fmt::Display for Diagnosis {
+    /// `<what is wrong>: <what it is about> (<what to do>) [<class>]`, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class.problem())?;
+        if let Some(object) = &self.object {
+            write!(f, ": {}", one_line(object))?;
+        }
+        write!(f, " ({}) [{}]", one_line(&self.cure), self.class)
+    }
 }
 
-pub(crate) const fn rule(
-    parts: &'static [&'static str],
-    problem: &'static str,
-    advice: &'static str,
-) -> Rule {
-    Rule { parts, problem, advice }
-}
+/// What CRIU goes on after as long as nothing worse comes: only these two kinds of warning say why it failed.
+const BY_WARNING: [Class; 2] = [Class::Traced, Class::ProcessGone];
 
 /// Finds the first line that the table knows; errors come before warnings.
 pub fn diagnose(lines: &[Line]) -> Option<Diagnosis> {
-    let of = |level| lines.iter().filter(move |line: &&Line| line.level == level);
-    of(Level::Error).chain(of(Level::Warning)).find_map(|line| {
-        let rule = RULES.iter().find(|rule| rule.parts.iter().all(|part| line.text.contains(part)))?;
-        Some(Diagnosis { problem: rule.problem, advice: rule.advice, line: line.to_string() })
+    let of = |level| lines.iter().enumerate().filter(move |(_, line): &(usize, &Line)| line.level == level);
+    let by_error = of(Level::Error).find_map(|(index, line)| find(line, index, lines, |_| true));
+    by_error.or_else(|| {
+        of(Level::Warning)
+            .find_map(|(index, line)| find(line, index, lines, |rule| BY_WARNING.contains(&rule.class)))
     })
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
+fn find(line: &Line, index: usize, lines: &[Line], is_for: impl Fn(&Rule) -> bool) -> Option<Diagnosis> {
+    let known = |rule: &'static Rule| Some((rule, rule.pattern.find(&line.text)?));
+    let (rule, words) = RULES.iter().filter(|rule| is_for(rule)).find_map(known)?;
+    let pid = line.pid.filter(|_| !is_about_dump(lines)).or_else(|| blamed(&lines[index..]));
+    let object = match (rule.object, pid) {
+        ("", None) => None,
+        ("", Some(pid)) => Some(format!("process {pid}")),
+        (template, None) => Some(pattern::fill(template, &words)),
+        (template, Some(_)) if template.contains("process ") => Some(pattern::fill(template, &words)),
+        (template, Some(pid)) => Some(format!("{}, process {pid}", pattern::fill(template, &words))),
+    };
+    let cure = if rule.cure.is_empty() { rule.class.cure() } else { rule.cure };
+    Some(Diagnosis {
+        class: rule.class,
+        object,
+        cure: pattern::fill(cure, &words),
+        pid,
+        line: line.to_string(),
+    })
+}
 
-    /// Lines that CRIU 4.1.1 (the vDSO's: 3.17.1) really wrote, each with words of what we make of it.
-    const REAL: [(&str, &str); 16] = [
-        ("Error (criu/vdso.c:381): vdso: Unexpected rt vDSO area bounds", "too old for this kernel"),
-        (
-            "Error (criu/sockets.c:628): sockets: Can't get 1:16 opt: Operation not supported",
-            "too old for this kernel",
-        ),
-        (
-            "Error (criu/file-lock.c:110): Some file locks are hold by dumping tasks! You can try --file-locks to dump them.",
-            "--file-locks",
-        ),
-        (
-            "Error (criu/files-reg.c:1031): Can't dump ghost file /tmp/ghost of 2097152 size, increase limit",
-            "--ghost-limit",
-        ),
-        (
-            "Error (criu/files-reg.c:1122): Can't create link remap for /tmp/a. Use link-remap option.",
-            "--link-remap",
-        ),
-        ("pie: 10177: Error (criu/pie/parasite.c:588): send_fds failed (-22)", "io_uring"),
-        (
-            "Error (criu/sk-unix.c:874): unix: External socket is used. Consider using --ext-unix-sk option.",
-            "--ext-unix-sk",
-        ),
-        (
-            "Error (criu/tty.c:410): tty: Found slave peer index 0 without correspond master peer",
-            "--shell-job",
-        ),
-        ("Error (criu/files-reg.c:1790): Can't lookup mount=24 for fd=0 path=/dev/null", "external"),
-        (
-            "(00.005)      7: Error (criu/files-reg.c:2227): File tmp/log has bad size 44 (expect 4)",
-            "changed its size",
-        ),
-        ("Error (criu/cr-restore.c:1230): Can't fork for 11285: File exists", "id of the images is taken"),
-        ("Error (criu/protobuf.c:72): Unexpected EOF on (empty-image)", "incomplete"),
-        (
-            "Warn  (compel/src/lib/infect.c:133): Unable to interrupt task: 11414 (Operation not permitted)",
-            "traced",
-        ),
-        (
-            "Error (criu/config.c:1128): Tracking memory is not available. Consider omitting --track-mem option.",
-            "CONFIG_MEM_SOFT_DIRTY",
-        ),
-        (
-            "Error (criu/util.c:641): execvp(\"iptables-restore\", ...) failed: No such file or directory",
-            "install iptables",
-        ),
-        ("Error (criu/page-pipe.c:300): page-pipe: splice: -1: Bad file descriptor", "pipe-max-size"),
-    ];
+/// The words by which CRIU tells, after what went wrong, with which process it did.
+const BLAMES: [Pattern; 3] = [
+    Pattern("(pid: {pid}) failed with"),
+    Pattern("Can't dump misc (pid: {pid})"),
+    Pattern("Can't infect (pid: {pid})"),
+];
 
-    #[test]
-    fn real_lines_are_understood() {
-        for (text, expected) in REAL {
-            let line = Line::parse(text).expect(text);
-            let found = diagnose(&[line]).expect(text);
-            let said = format!("{} ({})", found.problem, found.advice);
-            assert!(said.contains(expected), "{text}: {said}");
-        }
-    }
+/// The process that the first consequence of an error names.
+fn blamed(lines: &[Line]) -> Option<i32> {
+    let pid = |line: &Line| BLAMES.iter().find_map(|blame| blame.find(&line.text)?.first()?.1.parse().ok());
+    lines.iter().filter(|line| line.level == Level::Error).find_map(pid)
+}
 
-    #[test]
-    fn the_first_error_that_is_known_wins_over_warnings_and_consequences() {
-        let lines: Vec<Line> = [
-            "Warn  (compel/src/lib/infect.c:133): Unable to interrupt task: 7 (No such process)",
-            "Error (criu/x.c:1): something unheard of",
-            "Error (criu/sk-inet.c:192): inet: Connected TCP socket, consider using --tcp-established option.",
-            "Error (criu/file-lock.c:110): Some file locks are hold by dumping tasks!",
-        ]
-        .iter()
-        .filter_map(|line| Line::parse(line))
-        .collect();
-        assert!(diagnose(&lines).unwrap().advice.contains("--tcp-established"));
-        assert_eq!(diagnose(&lines[1..2]), None);
-    }
-
-    #[test]
-    fn every_rule_is_one_line_of_plain_words() {
-        for rule in &RULES {
-            assert!(!rule.parts.is_empty() && rule.parts.iter().all(|part| part.len() > 2));
-            assert!(!format!("{}{}", rule.problem, rule.advice).contains('\n'));
-        }
-    }
+/// In a dump a prefix is that of CRIU's code inside the process, which counts as the container does.
+fn is_about_dump(lines: &[Line]) -> bool {
+    lines.iter().any(|line| line.text.contains("umping FAILED."))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sys::one_line;
 use sys::spawn::Exit;
 
+use crate::Class;
 use crate::diagnose::Diagnosis;
 use crate::exchange::Refusal;
 use crate::{log, wire};
@@ -65,6 +66,37 @@ pub enum Error {
     /// criu did what it could and reports a failure.
     #[error("{0}")]
     Failed(Box<Failure>),
+}
+
+impl Error {
+    /// What criu's log means, if it could be told.
+    pub fn diagnosis(&self) -> Option<&Diagnosis> {
+        match self {
+            Self::Failed(failure) => failure.diagnosis.as_ref(),
+            Self::Died(death) => death.diagnosis.as_ref(),
+            Self::Ended(ended) => ended.diagnosis.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The same, for who knows more of what it is about.
+    pub fn diagnosis_mut(&mut self) -> Option<&mut Diagnosis> {
+        match self {
+            Self::Failed(failure) => failure.diagnosis.as_mut(),
+            Self::Died(death) => death.diagnosis.as_mut(),
+            Self::Ended(ended) => ended.diagnosis.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// The kind of failure, if it has a name.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::NotFound | Self::NotUsable { .. } => Some(Class::CriuMissing),
+            Self::Died(death) if death.diagnosis.is_none() => Some(Class::CriuDied),
+            other => other.diagnosis().map(|diagnosis| diagnosis.class),
+        }
+    }
 }
 
 /// A kind of request.
@@ -220,14 +252,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `: <what it means> (<what to do>): <criu's line> (log: <path>)`, as far as each is known.
+/// `: <what it means>: <what it is about> (<what to do>) [<class>]: <criu's line> (log: <path>)`, as far as each is known.
 fn write_cause(
     f: &mut fmt::Formatter<'_>,
     diagnosis: Option<&Diagnosis>,
     report: &log::Report,
 ) -> fmt::Result {
     if let Some(diagnosis) = diagnosis {
-        write!(f, ": {} ({}): {}", diagnosis.problem, diagnosis.advice, one_line(&diagnosis.line))?;
+        write!(f, ": {diagnosis}: {}", one_line(&diagnosis.line))?;
     } else if let Some(line) = report.cause() {
         write!(f, ": {}", one_line(&line.to_string()))?;
     }

@@ -35,6 +35,11 @@ pub fn view() -> Option<MountView> {
     view.inspect_err(|e| ::log::debug!("criu probes the kernel anew: {e}")).ok()
 }
 
+/// Where CRIU keeps its knowledge; None where it cannot.
+pub fn kept_in() -> Option<&'static str> {
+    if is_lost() { open_kept().is_ok().then_some(KEPT) } else { Some(RUN) }
+}
+
 /// The same in a view that is there already. Where it fails criu only takes longer.
 pub fn lend(view: &MountView) {
     if is_lost()

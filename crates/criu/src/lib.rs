@@ -18,8 +18,11 @@
 //! ```
 
 pub mod binary;
+mod class;
 mod daemon;
 pub mod diagnose;
+#[cfg(test)]
+mod diagnose_tests;
 mod dump;
 mod error;
 mod exchange;
@@ -34,6 +37,7 @@ pub mod log;
 mod notify;
 mod options;
 mod page_server;
+mod pattern;
 mod restore;
 mod rules;
 mod session;
@@ -42,6 +46,7 @@ pub mod stats;
 mod tests;
 mod wire;
 
+pub use class::Class;
 pub use daemon::{Daemon, Task};
 pub use dump::{AfterDump, Dump, DumpOutcome, PreCopy, PreDump, PreDumpMode};
 pub use error::{Death, Ended, Error, Failure, Operation, Result};

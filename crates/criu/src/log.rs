@@ -63,6 +63,8 @@ pub struct Line {
     pub place: String,
     /// What it says.
     pub text: String,
+    /// The process that says it, when a restored one speaks, as the container counts.
+    pub pid: Option<i32>,
 }
 
 impl fmt::Display for Line {
@@ -78,13 +80,21 @@ impl fmt::Display for Line {
 impl Line {
     /// A line of CRIU's log, if it is an error or a warning.
     pub fn parse(line: &str) -> Option<Self> {
-        let (level, rest) = ["Error (", "Warn  ("].iter().find_map(|mark| {
+        let (level, before, rest) = ["Error (", "Warn  ("].iter().find_map(|mark| {
             let (before, rest) = line.split_once(mark)?;
             let prefix = before.chars().all(|c| c.is_ascii_digit() || " ().:pie".contains(c));
-            prefix.then_some((if mark.starts_with('E') { Level::Error } else { Level::Warning }, rest))
+            prefix.then_some((
+                if mark.starts_with('E') { Level::Error } else { Level::Warning },
+                before,
+                rest,
+            ))
         })?;
         let (place, text) = rest.split_once("): ")?;
-        Some(Self { level, place: place.to_owned(), text: text.trim_end().to_owned() })
+        let pid = before
+            .trim_end()
+            .strip_suffix(':')
+            .and_then(|before| before.split(' ').next_back()?.parse().ok());
+        Some(Self { level, place: place.to_owned(), text: text.trim_end().to_owned(), pid })
     }
 }
 
@@ -137,6 +147,7 @@ impl Report {
                 level: Level::Error,
                 place: String::new(),
                 text: line.to_owned(),
+                pid: None,
             }));
         }
     }
@@ -189,6 +200,10 @@ Error (criu/cr-restore.c:2320): Restoring FAILED.
         let cause = report.cause().unwrap().to_string();
         assert_eq!(cause, "Error (criu/files-reg.c:2227): File tmp/log has bad size 44 (expect 4)");
         assert_eq!(report.lines.len(), 4, "{report:?}");
+        assert_eq!(
+            report.lines.iter().map(|line| line.pid).collect::<Vec<_>>(),
+            [None, Some(1), Some(7), None]
+        );
     }
 
     #[test]
@@ -222,7 +237,7 @@ Error (criu/cr-restore.c:2320): Restoring FAILED.
 
         #[test]
         fn lines_survive_a_round_trip(place in "[a-z/]{1,20}\\.c:[0-9]{1,4}", text in "[ -~]{1,80}") {
-            let line = Line { level: Level::Error, place, text: text.trim_end().to_owned() };
+            let line = Line { level: Level::Error, place, text: text.trim_end().to_owned(), pid: None };
             prop_assert_eq!(Line::parse(&line.to_string()), Some(line));
         }
     }

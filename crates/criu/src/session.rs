@@ -21,7 +21,7 @@ const SOCKET: i32 = 3;
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "CRIU_CONFIG_FILE", "CRIU_LIBS_DIR", "XDG_RUNTIME_DIR"];
 
 /// For a caller without a PATH.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long criu may take to put things back in order after its socket was closed in the middle of an operation, and
 /// to end after its last answer. Killed before that, it would leave the tasks stopped, with its code in their memory.

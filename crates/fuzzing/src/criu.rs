@@ -20,7 +20,7 @@ fn log(input: &[u8]) -> Report {
     assert!(report.lines.len() <= 32, "{} lines", report.lines.len());
     assert_eq!(report.cause().is_some(), report.lines.iter().any(|line| line.level == Level::Error));
     for line in report.lines.iter().filter(|line| !line.place.is_empty() && line.level == Level::Error) {
-        assert_eq!(Line::parse(&line.to_string()).as_ref(), Some(line));
+        assert_eq!(Line::parse(&line.to_string()), Some(Line { pid: None, ..line.clone() }));
     }
     if let Some(diagnosis) = diagnose(&report.lines) {
         assert!(report.lines.iter().any(|line| line.to_string() == diagnosis.line));

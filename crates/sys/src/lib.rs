@@ -20,6 +20,7 @@ pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
 pub mod spawn;
+pub mod unix_sockets;
 pub mod view;
 
 pub use error::{Context, Error, Result, one_line, strerror};

@@ -89,31 +89,43 @@ pub fn count(what: Listed) -> Result<usize> {
     // linux/netfilter/nfnetlink.h: the subsystem is the high byte of the type; linux/rtnetlink.h.
     // Protocol 0, which is no value here, is NETLINK_ROUTE.
     const NFT_TABLES: u16 = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
-    let (protocol, request) = match what {
-        Listed::NftTables => (Some(netlink::NETFILTER), dump_request(NFT_TABLES, libc::AF_UNSPEC, NFGENMSG)),
-        Listed::Rules4 => (None, dump_request(libc::RTM_GETRULE, libc::AF_INET, FIB_RULE_HDR)),
-        Listed::Rules6 => (None, dump_request(libc::RTM_GETRULE, libc::AF_INET6, FIB_RULE_HDR)),
+    let (protocol, kind, family, size) = match what {
+        Listed::NftTables => (Some(netlink::NETFILTER), NFT_TABLES, libc::AF_UNSPEC, NFGENMSG),
+        Listed::Rules4 => (None, libc::RTM_GETRULE, libc::AF_INET, FIB_RULE_HDR),
+        Listed::Rules6 => (None, libc::RTM_GETRULE, libc::AF_INET6, FIB_RULE_HDR),
     };
-    let step = || format!("netlink, {what:?}");
+    let mut request = vec![0; size];
+    request[0] = family as u8;
+    let mut total = 0;
+    list_all(protocol, kind, &request, &mut |_| total += 1)?;
+    Ok(total)
+}
+
+/// Asks the kernel for a list, and hands each entry to `each`, without the head of its message. A protocol that the kernel does not
+/// have lists nothing.
+pub(crate) fn list_all(
+    protocol: Option<rustix::net::Protocol>,
+    kind: u16,
+    request: &[u8],
+    each: &mut dyn FnMut(&[u8]),
+) -> Result<()> {
+    let step = || format!("netlink, {kind}");
     let socket = match rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
         protocol,
     ) {
-        Err(rustix::io::Errno::PROTONOSUPPORT) => return Ok(0),
+        Err(rustix::io::Errno::PROTONOSUPPORT) => return Ok(()),
         other => other.call("socket", step)?,
     };
-    rustix::net::send(&socket, &request, SendFlags::empty()).call("send", step)?;
-    let mut total = 0;
+    rustix::net::send(&socket, &dump_request(kind, request), SendFlags::empty()).call("send", step)?;
     let mut buffer = vec![0u8; 32 * 1024];
     loop {
         let (_, size) =
             rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty()).call("recv", step)?;
-        let (listed, finished) = messages(&buffer[..size.min(buffer.len())]);
-        total += listed;
-        if finished || size == 0 {
-            return Ok(total);
+        if messages(&buffer[..size.min(buffer.len())], each) || size == 0 {
+            return Ok(());
         }
     }
 }
@@ -125,35 +137,36 @@ const NFT_MSG_GETTABLE: u16 = 1;
 const NFGENMSG: usize = 4;
 const FIB_RULE_HDR: usize = 12;
 
-/// A struct nlmsghdr, and `size` bytes of which the first is the family, as in every kind of list request.
-fn dump_request(kind: u16, family: i32, size: usize) -> Vec<u8> {
-    let mut request = vec![0u8; 16 + size];
-    let length = request.len() as u32;
+const NLMSGHDR: usize = 16;
+
+/// A struct nlmsghdr with what is asked for behind it.
+fn dump_request(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut request = vec![0u8; NLMSGHDR];
+    let length = (NLMSGHDR + body.len()) as u32;
     request[..4].copy_from_slice(&length.to_ne_bytes());
     request[4..6].copy_from_slice(&kind.to_ne_bytes());
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
     request[6..8].copy_from_slice(&flags.to_ne_bytes());
-    request[16] = family as u8;
+    request.extend_from_slice(body);
     request
 }
 
-/// How many entries one datagram holds, and whether it is the last: with NLMSG_DONE, or an error.
-fn messages(mut rest: &[u8]) -> (usize, bool) {
-    let mut listed = 0;
+/// Hands over the entries that one datagram holds; whether it is the last: with NLMSG_DONE, or an error.
+fn messages(mut rest: &[u8], each: &mut dyn FnMut(&[u8])) -> bool {
     while let Some((length, kind)) = header(rest) {
         if kind == libc::NLMSG_DONE || kind == libc::NLMSG_ERROR {
-            return (listed, true);
+            return true;
         }
-        listed += 1;
+        each(rest.get(NLMSGHDR..length).unwrap_or_default());
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    (listed, false)
+    false
 }
 
 fn header(message: &[u8]) -> Option<(usize, i32)> {
     let length = u32::from_ne_bytes(message.get(..4)?.try_into().ok()?) as usize;
     let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
-    (length >= 16).then_some((length, kind.into()))
+    (length >= NLMSGHDR).then_some((length, kind.into()))
 }
 
 #[cfg(test)]
@@ -168,11 +181,19 @@ mod tests {
 
     #[test]
     fn a_cut_datagram_ends_the_count() {
-        assert_eq!(messages(&[]), (0, false));
-        assert_eq!(messages(&dump_request(26, 0, 12)), (1, false));
-        let mut done = dump_request(3, 0, 12);
+        let seen = |datagram: &[u8]| {
+            let mut sizes = Vec::new();
+            let finished = messages(datagram, &mut |entry| sizes.push(entry.len()));
+            (sizes, finished)
+        };
+        assert_eq!(seen(&[]), (vec![], false));
+        assert_eq!(seen(&dump_request(26, &[0; 12])), (vec![12], false));
+        let mut done = dump_request(3, &[0; 12]);
         done.truncate(20);
-        assert_eq!(messages(&done), (0, true));
-        assert_eq!(messages(&[1, 0, 0, 0, 0, 0]), (0, false));
+        assert_eq!(seen(&done), (vec![], true));
+        assert_eq!(seen(&[1, 0, 0, 0, 0, 0]), (vec![], false));
+        let mut cut = dump_request(26, &[0; 12]);
+        cut.truncate(20);
+        assert_eq!(seen(&cut), (vec![0], false));
     }
 }

@@ -149,5 +149,5 @@ fn diagnosed(error: Error, request: &HandBack, since: SystemTime) -> Error {
             None => error,
         };
     };
-    Error::Request(format!("{error}: {} ({}): {}", found.problem, found.advice, sys::one_line(&found.line)))
+    Error::Request(format!("{error}: {found}: {}", sys::one_line(&found.line)))
 }
