@@ -145,7 +145,7 @@ impl Refusal {
             _ => {
                 let line = self.line();
                 if let Some(log) = self.global.as_ref().and_then(|global| logging::start(global).ok()) {
-                    log.error(&line);
+                    log.error(&line, None);
                 }
                 output::message(&format!("{line}\n\n{}", self.usage));
                 Exit::Failure

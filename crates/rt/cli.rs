@@ -56,6 +56,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     Checkpoint(commands::checkpoint::Arguments),
     Create(commands::create::Arguments),
+    Criu(commands::criu::Arguments),
     Delete(commands::delete::Arguments),
     Docker(commands::docker::Arguments),
     Events(commands::events::Arguments),
@@ -90,6 +91,7 @@ pub(crate) fn definition(name: &str) -> Option<clap::Command> {
     let augment = match name {
         "checkpoint" => commands::checkpoint::Arguments::augment_args,
         "create" => commands::create::Arguments::augment_args,
+        "criu" => commands::criu::Arguments::augment_args,
         "delete" => commands::delete::Arguments::augment_args,
         "docker" => commands::docker::Arguments::augment_args,
         "events" => commands::events::Arguments::augment_args,

@@ -30,11 +30,12 @@ impl Exit {
 /// Prints an error, once and last: one line on stderr, and one entry in the log file.
 pub(crate) fn of_error(error: &anyhow::Error, log: Option<&Log>) -> Exit {
     let message = sys::one_line(&format!("{error:#}"));
+    let known = error.downcast_ref::<container::Error>();
     if let Some(log) = log {
-        log.error(&message);
+        log.error(&message, known.and_then(container::Error::class_name));
     }
     output::message(&message);
-    match error.downcast_ref::<container::Error>() {
+    match known {
         Some(container::Error::Init { exit_code, .. }) if *exit_code != 1 => Exit::Exec(*exit_code),
         _ => Exit::Failure,
     }

@@ -36,17 +36,22 @@ pub(crate) fn start(global: &Global) -> anyhow::Result<Log> {
 }
 
 impl Log {
-    /// Writes the one error to the file.
-    pub(crate) fn error(&self, message: &str) {
-        self.write("error", message);
+    /// Writes the one error to the file, with its class (docs/diagnosis.md) if it has one.
+    pub(crate) fn error(&self, message: &str, class: Option<&str>) {
+        self.write("error", message, class);
     }
 
-    fn write(&self, level: &str, message: &str) {
+    fn write(&self, level: &str, message: &str, class: Option<&str>) {
         let Some(mut file) = self.file.as_deref() else { return };
         let time = humantime::format_rfc3339_seconds(SystemTime::now());
         let line = match self.format {
             LogFormat::Json => {
-                serde_json::json!({"level": level, "msg": message, "time": time.to_string()}).to_string()
+                let mut object =
+                    serde_json::json!({"level": level, "msg": message, "time": time.to_string()});
+                if let Some(class) = class {
+                    object["class"] = class.into();
+                }
+                object.to_string()
             }
             LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
         };
@@ -68,7 +73,7 @@ impl log::Log for Log {
         let elapsed = self.started.elapsed().as_secs_f64() * 1e3;
         let message = sys::one_line(&format!("[{elapsed:8.3} ms] {}", record.args()));
         if log::max_level() >= LevelFilter::Debug {
-            self.write(&level, &message);
+            self.write(&level, &message, None);
         }
         output::message(&format!("{level}: {message}"));
     }

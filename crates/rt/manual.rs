@@ -16,9 +16,15 @@ fn command() -> Command {
     command
 }
 
-/// The commands that have a page, `help` aside.
-fn commands(root: &Command) -> impl Iterator<Item = &Command> {
-    root.get_subcommands().filter(|command| command.get_name() != "help")
+/// The commands that have a page, `help` aside, each with its page's name; those of a command behind it.
+fn commands<'a>(of: &'a Command, name: &str) -> Vec<(&'a Command, String)> {
+    let own = of.get_subcommands().filter(|command| command.get_name() != "help");
+    own.flat_map(|command| {
+        let page = format!("{name}-{}", command.get_name());
+        let below = commands(command, &page);
+        std::iter::once((command, page)).chain(below)
+    })
+    .collect()
 }
 
 fn man_pages() -> Vec<Page> {
@@ -30,7 +36,7 @@ fn man_pages() -> Vec<Page> {
         man.manual("rt").render(&mut text).unwrap();
         (Path::new("share/man/man8").join(format!("{title}.8")), text)
     };
-    let of_commands = commands(&root).map(|command| page(command, &format!("rt-{}", command.get_name())));
+    let of_commands = commands(&root, "rt").into_iter().map(|(command, title)| page(command, &title));
     std::iter::once(page(&root, "rt")).chain(of_commands).collect()
 }
 
@@ -51,7 +57,7 @@ fn completions() -> Vec<Page> {
 /// All help in one file.
 fn help() -> Page {
     let root = command();
-    let all = std::iter::once(&root).chain(commands(&root));
+    let all = std::iter::once(&root).chain(commands(&root, "rt").into_iter().map(|(command, _)| command));
     let text: String = all
         .map(|command| {
             let help = command.clone().term_width(100).render_long_help().to_string();

@@ -6,10 +6,13 @@ mod attacks;
 mod bad_input;
 mod calls;
 mod cgroups;
+mod check;
 mod checkpoint;
 mod counter;
 mod create;
 mod delete;
+mod diagnosis;
+mod diagnosis_restore;
 mod docker;
 mod events;
 mod exec;
@@ -66,6 +69,9 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("checkpoint", checkpoint::cases())
         .module("create", create::cases())
         .module("delete", delete::cases())
+        .module("diagnosis", diagnosis::cases())
+        .module("check", check::cases())
+        .module("diagnosis_restore", diagnosis_restore::cases())
         .module("docker", docker::cases())
         .module("events", events::cases())
         .module("exec", also_on_v2(exec::cases()))

@@ -1,4 +1,4 @@
-//! What is read back from files, read and written again, for `crates/fuzzing` alone.
+//! What is read back from files, read and written again, and what /proc tells, for `crates/fuzzing` alone.
 
 use crate::checkpoint::{descriptors, manifest::Manifest};
 use crate::error::{Error, Result, Step};
@@ -19,6 +19,12 @@ pub fn manifest(bytes: &[u8]) -> Result<Vec<u8>> {
 /// `descriptors.json`.
 pub fn descriptors(bytes: &[u8]) -> Result<Vec<u8>> {
     written(&descriptors::parse(bytes)?)
+}
+
+/// What a check finds where all that /proc tells is `text`: class and object of each.
+pub fn check(text: &str) -> Vec<(&'static str, String)> {
+    let findings = crate::checkpoint::check::judge_text(text).into_iter();
+    findings.map(|finding| (finding.class.name(), finding.object)).collect()
 }
 
 fn written(value: &impl Serialize) -> Result<Vec<u8>> {

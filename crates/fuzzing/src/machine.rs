@@ -1,4 +1,4 @@
-//! `machine`: what the kernel tells of processes, cgroups and itself. The input is two texts with a NUL between them.
+//! `machine`: what the kernel tells of processes, their files and mounts, cgroups and itself. The input is two texts with a NUL between them.
 
 use crate::one_line;
 use cgroup::{Cgroup, Layout, View};
@@ -6,6 +6,9 @@ use cgroup::{Cgroup, Layout, View};
 pub(crate) fn check(input: &[u8]) {
     process(input);
     let text = String::from_utf8_lossy(input);
+    for (class, object) in container::fuzzing::check(&text) {
+        assert!(!object.is_empty(), "{class} without an object");
+    }
     let (mounts, own) = text.split_once('\0').unwrap_or((&text, "0::/\n"));
     match Layout::parse(mounts, own) {
         Ok(layout) => placed(&layout),

@@ -1,9 +1,10 @@
-use super::{Target, criu_options::CriuOptions, pages::peer, tls::TlsOptions};
+use super::{Target, criu::print, criu_options::CriuOptions, list::Format, pages::peer, tls::TlsOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::progress::Meter;
 use anyhow::bail;
 use clap::Args;
+use container::checkpoint::check::check;
 use container::checkpoint::{After, Checkpoint, Kind, Memory, checkpoint};
 use container::{PageSocket, PreDumpMode};
 use std::path::PathBuf;
@@ -57,12 +58,24 @@ pub(crate) struct Arguments {
     sync: bool,
     #[command(flatten)]
     tls: TlsOptions,
+    /// Only look whether this would work, without stopping anything; if not, the exit code is 1
+    #[arg(long)]
+    check: bool,
+    /// How to print what --check finds [default: table]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     #[command(flatten)]
     target: Target,
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exit> {
+    if arguments.format.is_some() && !arguments.check {
+        bail!("--format is of use with --check only");
+    }
     let request = request(context, arguments)?;
+    if arguments.check {
+        return print(&check(&context.store, &request)?, arguments.format.unwrap_or(Format::Table));
+    }
     let mut stats = arguments.options.open_stats()?;
     let meter = Meter::new("checkpoint");
     stats.write(&meter.during(|watch| checkpoint(&context.store, request, watch))?);

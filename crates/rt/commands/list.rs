@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     quiet: bool,
 }
 
-/// A table for people, or JSON for programs.
+/// A table for people, or JSON for programs; of every command that prints a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Table,
@@ -50,7 +50,7 @@ fn table(states: &[State]) -> String {
 }
 
 /// Lays rows out as Go's tabwriter does for runc: at least 12 wide, three blanks apart.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(|column| (width(column) + 3).max(12)).collect();
     let mut text = String::new();

@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod create;
+pub(crate) mod criu;
 pub(crate) mod criu_options;
 pub(crate) mod delete;
 pub(crate) mod docker;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Checkpoint(arguments) => checkpoint::run(&context, &arguments),
         Command::Create(arguments) => create::run(&context, arguments),
+        Command::Criu(arguments) => criu::run(&context, &arguments),
         Command::Delete(arguments) => delete::run(&context, &arguments),
         Command::Docker(arguments) => docker::run(&context, &arguments),
         Command::Events(arguments) => events::run(&context, &arguments),

@@ -4,7 +4,7 @@ use super::companions::Companions;
 use super::frozen::Frozen;
 use super::images::Directories;
 use super::request::{After, Checkpoint};
-use super::{DUMP_LOG, Means, Subject, cgroups, external, network};
+use super::{DUMP_LOG, Means, Subject, cgroups, check, external, network};
 use crate::error::{Error, Result};
 use crate::ops::destroy;
 use crate::store::{Entry, Record};
@@ -33,6 +33,7 @@ pub(super) fn run(
     if new_network {
         dump.external.push(external::network_of(subject.init)?);
     }
+    let asked = check::Asked::new(&request, record, subject.init, dump.external.clone());
     let companions = Companions {
         dirs,
         new_network,
@@ -53,7 +54,7 @@ pub(super) fn run(
             log::warn!("{}: {death}, when all was written", entry.id);
             DumpOutcome::default()
         }
-        outcome => outcome.map_err(of_criu)?,
+        outcome => outcome.map_err(|error| of_criu(asked.explain(error, record)))?,
     };
     let frozen_time = frozen.end()?;
     if !after.stays() {

@@ -12,6 +12,7 @@
 //! ```
 
 pub(crate) mod cgroups;
+pub mod check;
 mod companions;
 mod contents;
 pub(crate) mod criu_config;
@@ -66,8 +67,9 @@ pub fn checkpoint(store: &Store, request: Checkpoint, watch: Option<Watch<'_>>) 
     let of_criu = Error::of_criu(&criu);
     match request.kind {
         Kind::PreDump(mode) => {
+            let asked = check::Asked::new(&request, &record, subject.init, subject.external(&request)?);
             let done = pre_dump::run(&entry, &record, &subject, request, mode, means)?;
-            let done = done.map_err(of_criu)?;
+            let done = done.map_err(|error| of_criu(asked.explain(error, &record)))?;
             let frozen = done.stats.map_or(Duration::ZERO, |stats| stats.frozen);
             Ok(Outcome::new(started, frozen, dirs.size(), &done))
         }

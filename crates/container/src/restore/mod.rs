@@ -18,7 +18,7 @@ use crate::progress::{Gauge, Watch, Way};
 use crate::state::HookState;
 use crate::store::{self, Record, Store};
 use cgroup::{Cgroup, Layout, UnitPlan};
-use criu::{InheritFd, Launch, NetworkLock, Restore as Request};
+use criu::{Class, InheritFd, Launch, NetworkLock, Restore as Request};
 use events::{Events, Pause};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use spec::oci::LinuxNamespaceType as Ns;
@@ -178,7 +178,8 @@ fn bring_back(
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
     events.pause = request.leave_paused.then(|| Pause { cgroup: &cgroup, criu: session.pid() });
     events.gauge = watch.map(|watch| Gauge::new(watch, Way::Restore, dirs.images().as_fd(), &cgroup));
-    let outcome = session.restore(&criu_request, &mut events).map_err(Error::of_criu(&request.criu))?;
+    let explained = |error| Error::of_criu(&request.criu)(with_owner(error, &namespaces));
+    let outcome = session.restore(&criu_request, &mut events).map_err(explained)?;
     if request.leave_paused {
         cgroup.freeze()?;
     }
@@ -194,6 +195,20 @@ fn bring_back(
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
+}
+
+/// Adds to the refusal of a process id who has it, where the ids are those that we see.
+fn with_owner(mut error: criu::Error, namespaces: &Namespaces) -> criu::Error {
+    let is_ours = !namespaces.is_private(Ns::Pid);
+    if let Some(diagnosis) =
+        error.diagnosis_mut().filter(|diagnosis| is_ours && diagnosis.class == Class::PidTaken)
+        && let Some(object) = &mut diagnosis.object
+        && let Some(pid) = object.strip_prefix("process id ").and_then(|pid| pid.parse::<i32>().ok())
+        && let Ok(name) = std::fs::read_to_string(format!("/proc/{pid}/comm"))
+    {
+        object.push_str(&format!(", of {}", name.trim_end()));
+    }
+    error
 }
 
 /// The namespaces that the container enters through a descriptor, by their names: joined ones, and the network that is made

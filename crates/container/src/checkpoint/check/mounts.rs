@@ -1,0 +1,179 @@
+//! The mounts of a container: whether CRIU can make each of them again.
+
+use super::Allowed;
+use super::finding::Finding;
+use super::proc::text;
+use super::processes::Process;
+use criu::Class;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A line of mountinfo (proc_pid_mountinfo(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) id: u64,
+    /// The mount that it stands on.
+    parent: u64,
+    /// The device number, as text: all mounts of one file system have the same.
+    device: String,
+    /// What of the file system is mounted.
+    root: String,
+    /// Where.
+    pub(super) place: String,
+    pub(super) kind: String,
+}
+
+/// The mounts of a process; none when it has gone.
+pub(super) fn of(pid: i32) -> Vec<Mount> {
+    text(&format!("/proc/{pid}/mountinfo")).unwrap_or_default().lines().filter_map(parse).collect()
+}
+
+/// The ids of all mounts that some process of the container sees, and whether something is mounted over the whole of each.
+pub(super) fn ids(processes: &[Process]) -> BTreeMap<u64, bool> {
+    let mut seen = BTreeSet::new();
+    let namespaces = processes.iter().filter(|process| seen.insert(process.namespace("mnt")));
+    namespaces.flat_map(|process| covered(&of(process.pid))).collect()
+}
+
+pub(super) fn covered(mounts: &[Mount]) -> Vec<(u64, bool)> {
+    let places: BTreeSet<(u64, &str)> =
+        mounts.iter().map(|mount| (mount.parent, mount.place.as_str())).collect();
+    mounts.iter().map(|mount| (mount.id, places.contains(&(mount.id, mount.place.as_str())))).collect()
+}
+
+/// A line, if it is one of mountinfo's.
+pub(super) fn parse(line: &str) -> Option<Mount> {
+    let (head, tail) = line.split_once(" - ")?;
+    let mut fields = head.split(' ');
+    Some(Mount {
+        id: fields.next()?.parse().ok()?,
+        parent: fields.next()?.parse().ok()?,
+        device: fields.next()?.to_owned(),
+        root: unescaped(fields.next()?),
+        place: unescaped(fields.next()?),
+        kind: tail.split(' ').next()?.to_owned(),
+    })
+}
+
+/// Without the octal numbers that stand for blanks.
+fn unescaped(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+/// The file systems that CRIU(4.2) mounts by itself.
+const KNOWN: [&str; 18] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "binfmt_misc",
+    "tmpfs",
+    "devpts",
+    "simfs",
+    "pstore",
+    "mqueue",
+    "securityfs",
+    "fusectl",
+    "debugfs",
+    "tracefs",
+    "cgroup",
+    "cgroup2",
+    "aufs",
+    "overlay",
+    "autofs",
+];
+
+/// A file system, by what of it is mounted.
+#[derive(Default)]
+struct Device<'a> {
+    /// Its root is.
+    has_root: bool,
+    /// What CRIU is given: by external mounts, and by the root directory.
+    given: Vec<&'a str>,
+}
+
+/// What stands in the way of mounts. `external` are the places of those that CRIU need not make.
+pub(super) fn judge(mounts: &[Mount], external: &BTreeSet<String>, allowed: &Allowed) -> Vec<Finding> {
+    let mut devices: BTreeMap<&str, Device<'_>> = BTreeMap::new();
+    for mount in mounts {
+        let device = devices.entry(&mount.device).or_default();
+        device.has_root |= mount.root == "/";
+        if mount.place == "/" || external.contains(&mount.place) {
+            device.given.push(&mount.root);
+        }
+    }
+    let finding = |mount: &Mount| {
+        let class = problem(mount, devices.get(mount.device.as_str())?, allowed)?;
+        let cure = format!("unmount it, or declare it external: --external mnt[{}]:NAME", mount.place);
+        Some(Finding::fails(class, format!("{} ({})", mount.place, mount.kind)).cured_by(cure))
+    };
+    mounts.iter().filter_map(finding).collect()
+}
+
+/// CRIU makes a file system whose root is mounted, and binds the other mounts of it from there. What is bound from what it is
+/// given needs no making.
+fn problem(mount: &Mount, device: &Device<'_>, allowed: &Allowed) -> Option<Class> {
+    if device.given.iter().any(|root| is_below(&mount.root, root)) {
+        return None;
+    }
+    match (mount.root.as_str(), mount.kind.as_str()) {
+        ("/", "fuse") => Some(Class::MountFuse),
+        ("/", kind) if kind.starts_with("fuse.") || kind == "fuseblk" => Some(Class::MountFuse),
+        ("/", kind) => {
+            (!KNOWN.contains(&kind) && !allowed.file_systems.accept(kind)).then_some(Class::MountType)
+        }
+        _ => (!device.has_root).then_some(Class::MountOutside),
+    }
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    let directory = directory.trim_end_matches('/');
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTINFO: &str = "\
+340 300 8:1 /srv/rootfs / rw,relatime - ext4 /dev/sda1 rw\n\
+341 340 0:50 / /proc rw - proc proc rw\n\
+342 340 0:51 / /dev rw - tmpfs tmpfs rw\n\
+343 342 0:52 / /dev/pts rw - devpts devpts rw\n\
+344 342 0:52 /0 /dev/console rw - devpts devpts rw\n\
+345 340 8:1 /srv/rootfs/etc /etc2 rw - ext4 /dev/sda1 rw\n\
+346 340 8:1 /home/volume /volume rw - ext4 /dev/sda1 rw\n\
+347 340 8:2 / /disk rw - xfs /dev/sdb1 rw\n\
+348 340 0:60 / /mnt/a\\040b rw - fuse.sshfs host: rw\n\
+349 340 0:61 /sub /only rw - tmpfs tmpfs rw\n";
+
+    fn problems(external: &[&str], allowed: &Allowed) -> Vec<(Class, String)> {
+        let mounts: Vec<_> = MOUNTINFO.lines().filter_map(parse).collect();
+        assert_eq!((mounts.len(), mounts[0].id), (10, 340));
+        let external = external.iter().map(|place| (*place).to_owned()).collect();
+        judge(&mounts, &external, allowed)
+            .into_iter()
+            .map(|finding| (finding.class, finding.object))
+            .collect()
+    }
+
+    #[test]
+    fn what_criu_cannot_make_must_be_external() {
+        use Class::{MountFuse, MountOutside, MountType};
+        let found = problems(&[], &Allowed::default());
+        let expected = [
+            (MountOutside, "/volume (ext4)".to_owned()),
+            (MountType, "/disk (xfs)".to_owned()),
+            (MountFuse, "/mnt/a b (fuse.sshfs)".to_owned()),
+            (MountOutside, "/only (tmpfs)".to_owned()),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(problems(&["/volume", "/disk", "/mnt/a b", "/only"], &Allowed::default()), []);
+    }
+
+    #[test]
+    fn a_mount_over_a_mount_is_seen() {
+        let over = "350 341 0:62 / /proc rw - tmpfs none rw\n";
+        let mounts: Vec<_> = [MOUNTINFO, over].concat().lines().filter_map(parse).collect();
+        let found: Vec<u64> = covered(&mounts).into_iter().filter(|(_, is)| *is).map(|(id, _)| id).collect();
+        assert_eq!(found, [341]);
+    }
+}
