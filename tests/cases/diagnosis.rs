@@ -47,7 +47,9 @@ pub(crate) fn cases() -> Vec<Case> {
         both("mount_without_its_root", mount_without_its_root),
         both("shared_memory_of_the_host", shared_memory_of_the_host).needs(needs::c_compiler),
         rt_only("iptables_missing", OURS, iptables_missing).needs(needs::criu_for_tcp).needs(needs::iptables),
+        rt_only("tar_missing", OURS, tar_missing),
         rt_only("no_space", OURS, no_space).needs(needs::unshare),
+        rt_only("page_server_gone", "runc lets CRIU fail", page_server_gone),
         rt_only("class_in_the_log", OURS, class_in_the_log),
     ];
     held.chain(more).map(|case| case.needs(needs::criu)).collect()
@@ -144,13 +146,18 @@ fn with_volume(test: &Test, source: &str) -> Fallible<BundleBuilder> {
     Ok(test.bundle()?.push("/mounts", mount))
 }
 
+/// A container in the host's network namespace that holds `socket` in that directory.
+pub(super) fn holding_outside<'test>(test: &'test Test, dir: &str, what: &str) -> Fallible<Container<'test>> {
+    let bundle = with_volume(test, dir)?.without_namespace("network");
+    holding(test, bundle, &[what, "/outside/socket"])
+}
+
 fn unix_stream(test: &Test) -> Outcome {
     let dir = test.new_path("dir");
     std::fs::create_dir(&dir)?;
     let listener = UnixListener::bind(format!("{dir}/socket"))?;
     let words = ["unix-external-stream", "/socket (inode", "(hold)", "close it first"];
-    let bundle = with_volume(test, &dir)?.without_namespace("network");
-    let container = holding(test, bundle, &["unix-stream", "/outside/socket"])?;
+    let container = holding_outside(test, &dir, "unix-stream")?;
     let _accepted = listener.accept()?;
     fails_as_foreseen(&container, &[], &words)?;
     fails_as_foreseen(&container, &["--ext-unix-sk"], &words)
@@ -160,8 +167,7 @@ fn unix_datagram(test: &Test) -> Outcome {
     let dir = test.new_path("dir");
     std::fs::create_dir(&dir)?;
     let _socket = UnixDatagram::bind(format!("{dir}/socket"))?;
-    let bundle = with_volume(test, &dir)?.without_namespace("network");
-    let container = holding(test, bundle, &["unix-datagram", "/outside/socket"])?;
+    let container = holding_outside(test, &dir, "unix-datagram")?;
     fails_as_foreseen(&container, &[], &["unix-external", "/socket (inode", "(hold)", "--ext-unix-sk"])?;
     if test.is_rt() {
         assert_eq!(would_fail(&container, &["--ext-unix-sk"])?, Vec::<Value>::new());
@@ -343,6 +349,32 @@ fn mount_without_its_root(test: &Test) -> Outcome {
 fn shared_memory_of_the_host(test: &Test) -> Outcome {
     let container = holding(test, test.bundle()?.without_namespace("ipc"), &["shared-memory"])?;
     fails_as_foreseen(&container, &[], &["ipc-outside", "(hold)", "ipc namespace"])
+}
+
+/// A tmpfs that holds something is packed.
+fn tar_missing(test: &Test) -> Outcome {
+    let container = test.run_script(&format!("echo kept >/dev/shm/file; touch /ready; {SLEEPER}"))?;
+    is_there(&container, "/ready")?;
+    let empty = test.new_path("tools");
+    std::fs::create_dir(&empty)?;
+    let images = test.new_path("images");
+    let checkpoint = |flags: &[&str]| {
+        container.cmd("checkpoint", &[&["--image-path", &images], flags].concat()).env("PATH", &empty)
+    };
+    let output = checkpoint(&["--check"]).succeeds()?;
+    assert!(
+        output.stdout.lines().any(|line| line.starts_with("warning") && line.contains("tar-missing")),
+        "{output}"
+    );
+    one_line(test, &checkpoint(&[]).fails()?, &["[tar-missing]", "install tar"])?;
+    assert_eq!(container.status()?, "running");
+    Ok(())
+}
+
+fn page_server_gone(test: &Test) -> Outcome {
+    let container = test.run_script(SLEEPER)?;
+    let flags = ["--page-server", "127.0.0.1:1"];
+    fails(&container, &flags, &["page-server", "127.0.0.1:1: connection refused", "rt page-server"])
 }
 
 fn no_space(test: &Test) -> Outcome {

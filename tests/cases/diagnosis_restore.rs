@@ -1,8 +1,11 @@
 //! Restores that fail: the error names its class, what it is about and what to do, and where CRIU's log is; nothing is left behind,
 //! and the images are as good as before.
 
+use std::os::unix::net::UnixDatagram;
+
 use testkit::{Case, Container, Fallible, Outcome, Test, both, needs, rt_only, wait_until};
 
+use super::diagnosis::holding_outside;
 use super::{SLEEPER, one_line};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -32,6 +35,14 @@ pub(crate) fn cases() -> Vec<Case> {
         both("external_mount_unknown", external_mount_unknown),
         both("pid_taken", pid_taken),
         rt_only("log_in_the_work_directory", OURS, log_in_the_work_directory),
+        rt_only("another_processor", "the option is rt's", another_processor),
+        both("memory_that_nobody_serves", |test| {
+            refused(test, &["--lazy-pages"], &["lazy-pages", "lazy-pages.socket", "rt lazy-pages"])
+        }),
+        both("security_profile", |test| {
+            refused(test, &["--lsm-profile", "nonsense"], &["lsm", "nonsense", "--lsm-profile TYPE:NAME"])
+        }),
+        both("external_unix_socket", external_unix_socket).needs(needs::c_compiler),
     ]
     .into_iter()
     .map(|case| case.needs(needs::criu))
@@ -52,7 +63,12 @@ fn dumped<'test>(test: &'test Test, script: &str, flags: &[&str]) -> Fallible<(C
 
 /// The restore fails with the class `words[0]` and the rest of the words.
 fn fails(container: &Container<'_>, images: &str, words: &[&str]) -> Outcome {
-    let flags = ["--detach", "--bundle", container.bundle.directory(), "--image-path", images];
+    fails_with(container, images, &[], words)
+}
+
+fn fails_with(container: &Container<'_>, images: &str, flags: &[&str], words: &[&str]) -> Outcome {
+    let fixed = ["--detach", "--bundle", container.bundle.directory(), "--image-path", images];
+    let flags = [&fixed, flags].concat();
     let output = container.cmd("restore", &flags).fails()?;
     let (class, log) = (format!("[{}]", words[0]), format!("(log: {images}/restore.log)"));
     one_line(
@@ -95,6 +111,39 @@ fn missing(test: &Test, image: &str, words: &[&str]) -> Outcome {
     let (container, images) = dumped(test, OPEN, &[])?;
     std::fs::remove_file(format!("{images}/{image}"))?;
     fails(&container, &images, words)?;
+    test.leaves_nothing()
+}
+
+/// A restore with these flags fails, one without them does not.
+fn refused(test: &Test, flags: &[&str], words: &[&str]) -> Outcome {
+    let (container, images) = dumped(test, OPEN, &[])?;
+    fails_with(&container, &images, flags, words)?;
+    test.leaves_nothing()?;
+    container.restore(&images, &[]).map(drop)
+}
+
+fn another_processor(test: &Test) -> Outcome {
+    let (container, images) = dumped(test, OPEN, &["--cpu-cap", "all"])?;
+    let file = format!("{images}/cpuinfo.img");
+    let mut bytes = std::fs::read(&file)?;
+    // The words of its features are numbers of several bytes, of which all but the last have their first bit set.
+    bytes[24..].iter_mut().filter(|byte| **byte >= 0x80).for_each(|byte| *byte = 0xff);
+    std::fs::write(&file, bytes)?;
+    fails_with(&container, &images, &["--cpu-cap", "all"], &["cpu-mismatch", "--cpu-cap"])?;
+    test.leaves_nothing()?;
+    container.restore(&images, &[]).map(drop)
+}
+
+fn external_unix_socket(test: &Test) -> Outcome {
+    let dir = test.new_path("dir");
+    std::fs::create_dir(&dir)?;
+    let _socket = UnixDatagram::bind(format!("{dir}/socket"))?;
+    let container = holding_outside(test, &dir, "unix-datagram")?;
+    let images = test.new_path("images");
+    container.checkpoint(&images, &["--ext-unix-sk"])?;
+    std::fs::remove_file(container.bundle.path("/ready"))?;
+    // The path that it was bound to is one of the host.
+    fails_with(&container, &images, &["--ext-unix-sk"], &["unix-peer-missing", "no such file", "bound to"])?;
     test.leaves_nothing()
 }
 

@@ -83,7 +83,7 @@ classes! {
         "try again when it has been accepted"
     UnixPeerMissing "unix-peer-missing"
         "the other end of a unix socket is not there to connect to"
-        "start the process that listens there first"
+        "start the process that listens there first: the socket is looked for by the path that it was bound to"
 
     // Network.
     IptablesMissing "iptables-missing"
@@ -102,8 +102,8 @@ classes! {
         "the network namespace cannot be made as it was"
         "look at the lines before it in the log, or restore into a network namespace that is given by path"
     PageServer "page-server"
-        "the page server has gone"
-        "look at its own log, and at the disk that it writes to"
+        "the page server cannot be reached, or has gone"
+        "start it first (`rt page-server`); if it was there, look at its own log, and at the disk that it writes to"
     LazyPages "lazy-pages"
         "nobody serves the memory"
         "start `rt lazy-pages` with the same --work-path first"

@@ -89,6 +89,17 @@ impl Error {
         }
     }
 
+    /// Says what it is, where criu's log did not.
+    pub fn explain(&mut self, class: Class, object: String) {
+        if let Self::Failed(failure) = self
+            && failure.diagnosis.is_none()
+        {
+            let line = failure.log.cause().map(ToString::to_string).unwrap_or_default();
+            let (object, cure) = (Some(object), class.cure().to_owned());
+            failure.diagnosis = Some(Diagnosis { class, object, cure, pid: None, line });
+        }
+    }
+
     /// The kind of failure, if it has a name.
     pub fn class(&self) -> Option<Class> {
         match self {

@@ -24,12 +24,14 @@ use crate::checkpoint::After;
 use crate::error::{Error, Result};
 use crate::store::{Record, Store};
 use allowed::Allowed;
-use criu::{Class, Launch, NetworkLock};
+use criu::{Class, Launch, NetworkLock, PageSocket};
 use look::Look;
 use machine::{Machine, Needs};
 use scratch::Scratch;
 use serde::Serialize;
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a check found, the worst first.
 #[derive(Debug, Serialize)]
@@ -168,17 +170,27 @@ fn for_kind(finding: Finding, kind: Kind) -> Finding {
 pub(super) struct Asked {
     init: i32,
     images: PathBuf,
+    page_server: Option<PageSocket>,
     allowed: Allowed,
     external: Vec<String>,
 }
 
 impl Asked {
     pub(super) fn new(request: &Checkpoint, record: &Record, init: i32, external: Vec<String>) -> Self {
-        Self { init, images: request.images.clone(), allowed: Allowed::by(request, &record.stdio), external }
+        Self {
+            init,
+            images: request.images.clone(),
+            page_server: request.memory.page_server.clone(),
+            allowed: Allowed::by(request, &record.stdio),
+            external,
+        }
     }
 
     /// Says of a failed dump what its log does not, by looking at the container.
     pub(super) fn explain(&self, mut error: criu::Error, record: &Record) -> criu::Error {
+        if let Some(refusal) = self.page_server.as_ref().and_then(refusal) {
+            error.explain(Class::PageServer, refusal);
+        }
         let Some(diagnosis) = error.diagnosis_mut() else { return error };
         if matches!(diagnosis.class, Class::NoSpace | Class::ReadOnly) {
             diagnosis.object = Some(self.images.display().to_string());
@@ -190,4 +202,13 @@ impl Asked {
         }
         error
     }
+}
+
+/// Why nobody can be reached at an address of a page server. CRIU tells that only to who wants to know everything.
+fn refusal(server: &PageSocket) -> Option<String> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let PageSocket::Tcp { address: Some(address), port } = server else { return None };
+    let place = (address.parse::<IpAddr>().ok()?, *port).into();
+    let error = TcpStream::connect_timeout(&place, PATIENCE).err()?;
+    Some(format!("{place}: {}", sys::strerror(error.raw_os_error()?)))
 }
