@@ -9,7 +9,7 @@ RT := $(TARGET_DIR)/release/rt
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-vm vm-shell lint unit integration compat docs bench fuzz install criu clean
+.PHONY: help build demo test test-vm test-engines vm-shell lint unit integration compat docs bench fuzz install criu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ integration: ## the integration tests (needs root; ARGS=checkpoint picks those w
 
 compat: ## the same bundles and command lines on rt and on runc (needs root; ARGS=mounts picks by name)
 	cargo test --locked --test compat -- $(ARGS)
+
+test-engines: ## podman, containerd and docker with rt (needs root; ARGS=podman::exec picks by name)
+	@scripts/setup engines
+	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test engines -- $(ARGS)
 
 bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it takes)
 	@scripts/setup bench

@@ -80,6 +80,11 @@ impl Cmd {
         self
     }
 
+    /// Lets it take `factor` times as long as a command may take.
+    pub fn patient(self, factor: u32) -> Self {
+        Self { patience: self.patience * factor, ..self }
+    }
+
     /// Uses `terminal` for all three standard streams.
     pub fn terminal(mut self, terminal: OwnedFd) -> Self {
         self.streams = Streams::Terminal(terminal);

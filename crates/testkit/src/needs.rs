@@ -41,6 +41,42 @@ pub fn crun() -> Result<(), String> {
     met(in_path("crun").is_some(), "crun in PATH")
 }
 
+/// podman, with what it runs pods and networks with.
+///
+/// # Errors
+/// See [`root`].
+pub fn podman() -> Result<(), String> {
+    engine("/usr/bin/podman")?;
+    met(in_path("netavark").is_some() || Path::new("/usr/lib/podman/netavark").exists(), "podman's netavark")?;
+    met(in_path("catatonit").is_some(), "catatonit in PATH, which is in podman's pods")
+}
+
+/// docker, its daemon included.
+///
+/// # Errors
+/// See [`root`].
+pub fn docker() -> Result<(), String> {
+    engine("/usr/bin/docker")?;
+    met(in_path("dockerd").is_some(), "dockerd in PATH (Debian: docker.io)")
+}
+
+/// containerd and its own client.
+///
+/// # Errors
+/// See [`root`].
+pub fn containerd() -> Result<(), String> {
+    engine("/usr/bin/containerd")?;
+    engine("/usr/bin/ctr")
+}
+
+/// A program of an engine, where Debian has it, and what all cases with engines use.
+fn engine(path: &str) -> Result<(), String> {
+    unshare()?;
+    iproute2()?;
+    met(in_path("script").is_some(), "script in PATH (Debian: bsdutils)")?;
+    met(Path::new(path).exists(), &format!("{path} (scripts/setup engines installs it)"))
+}
+
 /// A kernel with AppArmor, and the means to load a profile.
 ///
 /// # Errors

@@ -188,7 +188,13 @@ fn trial(
         lock(&told).figures.append(&mut test.figures());
         outcome?;
         test.finish()?;
-        Ok(Completion::Completed)
+        Ok(match test.skipped() {
+            None => Completion::Completed,
+            Some(reason) => {
+                lock(&told).skipped.push(reason.clone());
+                Completion::ignored_with(reason)
+            }
+        })
     })
 }
 

@@ -1,5 +1,6 @@
 //! The surroundings of one case: a runtime, a directory, a tag; and their removal.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,6 +106,7 @@ pub struct Test {
     names: AtomicUsize,
     ids: Mutex<Vec<String>>,
     figures: Mutex<Vec<String>>,
+    skipped: Mutex<Option<String>>,
 }
 
 impl Test {
@@ -113,13 +115,16 @@ impl Test {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // The letter at the end keeps number 1 from being a part of number 10.
         let tag = format!("rtt-{}-{number}-t", std::process::id());
-        let directory = run.base.join(&tag);
+        Self::at(run.base.join(&tag), tag, run.busybox.clone(), runtime, view)
+    }
+
+    fn at(directory: PathBuf, tag: String, busybox: PathBuf, runtime: Runtime, view: View) -> Fallible<Self> {
         for name in ["state", "tmp"] {
             fs::create_dir_all(directory.join(name))?;
         }
-        let (busybox, names) = (run.busybox.clone(), AtomicUsize::new(0));
-        let (ids, figures) = Default::default();
-        Ok(Self { runtime, view, tag, directory, busybox, names, ids, figures })
+        let names = AtomicUsize::new(0);
+        let (ids, figures, skipped) = Default::default();
+        Ok(Self { runtime, view, tag, directory, busybox, names, ids, figures, skipped })
     }
 
     /// Whether the runtime is `rt`.
@@ -148,14 +153,42 @@ impl Test {
     /// Those of `used`, and those of cleaning up.
     pub fn with_runtime<T>(&self, runtime: Runtime, used: impl FnOnce(&Self) -> Fallible<T>) -> Fallible<T> {
         let directory = self.directory.join(runtime.name());
-        for name in ["state", "tmp"] {
-            fs::create_dir_all(directory.join(name))?;
-        }
         let tag = format!("{}-{}", self.tag, runtime.name());
-        let (names, busybox) = (AtomicUsize::new(0), self.busybox.clone());
-        let (ids, figures) = Default::default();
-        let other = Self { runtime, view: self.view, tag, directory, busybox, names, ids, figures };
-        used(&other)
+        used(&Self::at(directory, tag, self.busybox.clone(), runtime, self.view)?)
+    }
+
+    /// Surroundings that all cases of this run share, of the first that asks for `name`: for what is slow to make, such as an
+    /// engine's daemon. They are removed when dropped, and by the next run of the suite when this one is killed.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn shared(&self, name: &str) -> Fallible<Self> {
+        let base = self.directory.ancestors().find(|path| path.ends_with("rt-tests"));
+        let tag = format!("rtt-{}-{name}", std::process::id());
+        let directory = base.ok_or("the case's directory is elsewhere")?.join(&tag);
+        Self::at(directory, tag, self.busybox.clone(), self.runtime.clone(), self.view)
+    }
+
+    /// The word that all names of the case hold.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The static busybox that bundles are made of.
+    #[must_use]
+    pub fn busybox(&self) -> &Path {
+        &self.busybox
+    }
+
+    /// Reports the case as skipped, since what it needs turned out not to work here; for what only a try can tell.
+    pub fn skip(&self, reason: &str) {
+        *lock(&self.skipped) = Some(reason.to_owned());
+    }
+
+    /// The reason of [`Test::skip`].
+    pub(crate) fn skipped(&self) -> Option<String> {
+        lock(&self.skipped).take()
     }
 
     /// Adds a line to the closing words of the suite, for what was measured.
@@ -202,22 +235,27 @@ impl Test {
 
     /// `<runtime> <args>` in the case's environment.
     pub fn bare(&self, args: &[&str]) -> Cmd {
-        let command = Cmd::new(&self.runtime.binary)
-            .env("PATH", path_with_criu())
-            .env("TMPDIR", self.path("tmp"))
-            .env(TAG_VARIABLE, &self.tag)
-            .current_dir(&self.directory);
+        let command = self.host(&self.runtime.binary);
         let command = match self.view {
             View::Machine => command,
             View::V2 => command.in_private_mounts(ONLY_V2),
         };
         let command = command.args(args);
-        let command = match criu() {
-            Some(criu) => command.env("RT_CRIU", criu),
-            None => command,
-        };
-        match self.criu_config() {
+        match self.criu_config().filter(|_| self.runtime.kind == Kind::Runc) {
             Some(config) => command.env("CRIU_CONFIG_FILE", config),
+            None => command,
+        }
+    }
+
+    /// Any program, in the case's environment.
+    pub fn host(&self, program: impl AsRef<OsStr>) -> Cmd {
+        let command = Cmd::new(program)
+            .env("PATH", path_with_criu())
+            .env("TMPDIR", self.path("tmp"))
+            .env(TAG_VARIABLE, &self.tag)
+            .current_dir(&self.directory);
+        match criu() {
+            Some(criu) => command.env("RT_CRIU", criu),
             None => command,
         }
     }
@@ -226,10 +264,8 @@ impl Test {
     ///
     /// In the other one its containers sit in the same cgroup as everybody. CRIU would write down all cgroups below that, those
     /// of cases that run meanwhile too, and make them again at the restore, for others to stumble over.
-    fn criu_config(&self) -> Option<String> {
-        if self.runtime.kind != Kind::Runc {
-            return None;
-        }
+    #[must_use]
+    pub fn criu_config(&self) -> Option<String> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let hierarchies = own.lines().filter_map(|line| line.split(':').nth(1));
         let (v2, v1): (Vec<_>, Vec<_>) = hierarchies.partition(|controllers| controllers.is_empty());

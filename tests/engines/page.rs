@@ -1,0 +1,78 @@
+//! docs/engines-table.md: every operation, and how it went in the run that wrote the page.
+
+use std::path::PathBuf;
+
+use crate::engine::Engine;
+use crate::row::{Result, results};
+use testkit::{Case, Cmd, Fallible, Outcome, Test, comparing};
+
+const HEAD: &str = "# What was tried below the engines
+
+This page is written by a test (`RT_BLESS=1 make test-engines`) from a run of `tests/engines`. Each operation is a few commands of the
+engine and what they must print; it runs with runc first, then with rt. Where runc fails on the machine of the run, that says
+nothing about rt, and the note tells what was said.
+";
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/engines-table.md")
+}
+
+/// Every operation must stand in the page, in its order; how each went is the run's that wrote it.
+pub(crate) fn case() -> Case {
+    comparing("table_lists_every_operation", lists_every_operation)
+}
+
+fn lists_every_operation(_: &Test) -> Outcome {
+    if std::env::var_os("RT_BLESS").is_some() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path())?;
+    let there: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    let there: Vec<_> = there.into_iter().filter(|name| !["operation", "---"].contains(name)).collect();
+    let expected: Vec<_> = crate::table().into_iter().flat_map(|(_, rows)| rows).map(|row| row.what).collect();
+    if there == expected {
+        return Ok(());
+    }
+    Err("docs/engines-table.md does not have all operations: `RT_BLESS=1 make test-engines` writes it".into())
+}
+
+/// Writes the page when `RT_BLESS` is set and every operation was tried.
+pub(crate) fn bless() -> Fallible<()> {
+    if std::env::var_os("RT_BLESS").is_none() {
+        return Ok(());
+    }
+    let results = results();
+    let mut page = HEAD.to_owned();
+    let mut counts = (0, 0);
+    for (engine, rows) in crate::table() {
+        page += &format!("\n## {}\n\n{}\n\n| operation | runc | rt | note |\n| --- | --- | --- | --- |\n", engine.name, versions(engine)?);
+        for row in rows {
+            let Some(result) = results.get(&(engine.name, row.name)) else {
+                return Err(format!("{} {} was not tried, so the page is not written", engine.name, row.name).into());
+            };
+            counts = (counts.0 + 1, counts.1 + usize::from(result.rt.is_none()));
+            page += &line(row.what, result);
+        }
+    }
+    page += &format!("\n{} operations, of which rt passes {}.\n", counts.0, counts.1);
+    Ok(std::fs::write(path(), page)?)
+}
+
+fn line(what: &str, result: &Result) -> String {
+    let mark = |failure: &Option<String>| if failure.is_none() { "yes" } else { "no" };
+    let note = match (&result.runc, &result.rt, result.note) {
+        (_, None, Some(note)) => note.to_owned(),
+        (Some(runc), _, _) => format!("with runc: {runc}"),
+        (_, Some(rt), _) => rt.clone(),
+        _ => String::new(),
+    };
+    let note: String = note.replace('|', "/").chars().take(160).collect();
+    format!("| {what} | {} | {} | {} |\n", mark(&result.runc), mark(&result.rt), note.trim())
+}
+
+/// The versions of the engine's programs, of runc and of CRIU.
+fn versions(engine: &Engine) -> Fallible<String> {
+    let script = format!("{}; runc --version | head -n 1; echo CRIU $(${{RT_CRIU:-/opt/rt-criu/bin/criu}} --version | head -n 1 | cut -d ' ' -f 2); echo Linux $(uname -r)", engine.versions);
+    let output = Cmd::new("sh").args(["-c", &script]).succeeds()?;
+    Ok(output.stdout.lines().map(|line| line.replace(" version", "")).collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,123 @@
+# containerd with its own client: a daemon that operations share, with a /run of its own; or one of the operation's own (`OWN=1`).
+# shellcheck shell=bash
+
+serve() {
+    ip link set lo up
+    mount -t tmpfs tmpfs /run
+    mkdir -p "$KIT/data" "$KIT/state" /run/lock
+    cat >"$KIT/config.toml" <<TEXT
+version = 2
+root = "$KIT/data"
+state = "$KIT/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper"]
+[grpc]
+address = "$KIT/sock"
+TEXT
+    daemon
+}
+
+daemon() { exec /usr/bin/containerd --config "$KIT/config.toml" >>"$KIT/log" 2>&1 9>&-; }
+
+client() { /usr/bin/ctr --address "$KIT/sock" -n "$KITTAG" "$@"; }
+
+# The image, once for all: written by hand, in the words of OCI's image specification.
+stock() {
+    eventually client version
+    local oci=$KIT/oci layer config manifest arch
+    arch=$(uname -m)
+    case $arch in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac
+    mkdir -p "$oci/blobs/sha256"
+    tar -C "$PROBE" -cf "$oci/new" .
+    layer=$(blob)
+    cat >"$oci/new" <<TEXT
+{"architecture":"$arch","os":"linux","config":{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
+TEXT
+    config=$(blob)
+    cat >"$oci/new" <<TEXT
+{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":$(described image.config.v1+json "$config"),"layers":[$(described image.layer.v1.tar "$layer")]}
+TEXT
+    manifest=$(blob)
+    echo '{"imageLayoutVersion":"1.0.0"}' >"$oci/oci-layout"
+    echo "{\"schemaVersion\":2,\"manifests\":[$(described image.manifest.v1+json "$manifest")]}" >"$oci/index.json"
+    tar -C "$oci" -cf "$KIT/image.tar" .
+    client image import --snapshotter native --index-name docker.io/library/probe:1 "$KIT/image.tar"
+}
+
+# Files `new` under its digest.
+blob() {
+    local sum
+    sum=$(sha256sum <"$oci/new" | cut -d ' ' -f 1)
+    mv "$oci/new" "$oci/blobs/sha256/$sum"
+    echo "$sum"
+}
+
+described() {
+    printf '{"mediaType":"application/vnd.oci.%s","digest":"sha256:%s","size":%s}' "$1" "$2" "$(stat -c %s "$oci/blobs/sha256/$2")"
+}
+
+kill_daemon() {
+    kill -9 "$(cat "$D/daemon")"
+    tail --pid="$(cat "$D/daemon")" -f /dev/null
+}
+
+daemon_again() {
+    daemon &
+    echo $! >"$D/daemon"
+    eventually client version
+}
+
+open_world() {
+    I=docker.io/library/probe:1
+    if [ -n "${OWN:-}" ]; then
+        KIT=$D KITTAG=$TAG
+        (serve) &
+        echo $! >"$D/daemon"
+        stock
+    fi
+    mkdir -p "$D/fifo"
+    wrapper ctr "exec 9>&-
+case \$1:\${2:-} in
+run:*) first=(run --snapshotter native --fifo-dir $D/fifo --runc-root $KIT/state/$NAME --runc-binary $RUNTIME); shift ;;
+t:exec | task:exec) first=(task exec --fifo-dir $D/fifo --exec-id \"x\$\$\"); shift 2 ;;
+esac
+exec /usr/bin/ctr --address $KIT/sock -n $KITTAG \"\${first[@]}\" \"\$@\""
+}
+
+inside() { ctr task exec "$C" "$@"; }
+
+# Containers of the operations. What is behind the options is run's, too.
+sleeping() { ctr run -d "$@" "$I" "$C" sh -c "$SLEEPER"; }
+
+counting() {
+    ctr run -d "$@" "$I" "$C" sh -c "$COUNTER"
+    counts
+}
+
+# Takes the container away, for one that is made from its checkpoint.
+remove() {
+    ctr task kill -s SIGKILL "$C"
+    until_is STOPPED status
+    ctr task rm "$C" >/dev/null 2>&1 || true
+    ctr container rm "$C"
+}
+
+# What ctr says of a container's task.
+status() { ctr task ls | awk -v id="${1:-$C}" '$1 == id { print $3 }'; }
+
+close_world() {
+    local id left=
+    for id in $(ctr task ls -q | grep "^$TAG"); do
+        ctr task kill -s KILL "$id" >/dev/null 2>&1
+        ctr task rm -f "$id" >"$D/closing" 2>&1 || { echo "ctr task rm: $(cat "$D/closing")" >&2; return 1; }
+    done
+    for id in $(ctr container ls -q | grep "^$TAG"); do
+        ctr container rm "$id" >"$D/closing" 2>&1 || { echo "ctr container rm: $(cat "$D/closing")" >&2; return 1; }
+    done
+    left=$(find "$KIT/state" -name "$TAG*" -path '*/rt*' 2>/dev/null)
+    if [ -n "${OWN:-}" ]; then
+        kill "$(cat "$D/daemon")"
+        tail --pid="$(cat "$D/daemon")" -f /dev/null
+    fi
+    remove_cgroups
+    [ -z "$left" ] || { echo "left behind: $left" >&2; return 1; }
+}
