@@ -58,10 +58,11 @@ fn systemd(rootless: Rootless) -> SystemdHost {
 }
 
 /// /run/rt; for an unprivileged user the place that the session gives (XDG base directory specification). Root of a user
-/// namespace may be such a user; that `USER` says who is runc's rule.
+/// namespace is such a user unless `USER` says root, which is runc's rule: an engine without root may start its runtime without
+/// that variable (podman's conmon does).
 fn default_root() -> anyhow::Result<PathBuf> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
-    let is_user = || std::env::var_os("USER").is_some_and(|user| user != "root" && !user.is_empty());
+    let is_user = || std::env::var_os("USER").is_none_or(|user| user != "root");
     match runtime_dir {
         Some(dir) if !sys::is_root() || (is_user() && sys::is_in_user_namespace()) => {
             Ok(PathBuf::from(dir).join("rt"))

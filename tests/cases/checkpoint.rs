@@ -29,6 +29,11 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("read_only_root_without_tmp", "runc 1.1 restores it writable", read_only_root_without_tmp),
         rt_only("stats", "runc has no such option", stats),
         both("bind_mount_and_tmpfs", bind_mount_and_tmpfs),
+        rt_only(
+            "bind_mount_of_a_link",
+            "runc hands the link to CRIU, which does not follow it",
+            bind_mount_of_a_link,
+        ),
         both("two_mounts_at_one_place", two_mounts_at_one_place),
         rt_only("mounts_keep_their_attributes", "runc 1.1 loses some of them", mounts_keep_their_attributes),
         both("signals_and_timers", signals_and_timers),
@@ -372,6 +377,20 @@ fn bind_mount_and_tmpfs(test: &Test) -> Outcome {
     let before = size();
     wait_until("more text in the volume", || size() > before)?;
     assert!(std::fs::read_to_string(&log)?.lines().all(|line| line == "kept"));
+    Ok(())
+}
+
+fn bind_mount_of_a_link(test: &Test) -> Outcome {
+    let (volume, link) = (test.new_path("volume"), test.new_path("link"));
+    std::fs::create_dir(&volume)?;
+    std::os::unix::fs::symlink(&volume, &link)?;
+    let mount = json!({"destination": "/volume", "type": "bind", "source": link, "options": ["bind"]});
+    let container = test.container(&test.bundle()?.push("/mounts", mount).script(COUNTER).build()?);
+    container.run(&[])?;
+    counts_on(&container.bundle, "/log", 3)?;
+    cycle(&container)?;
+    container.exec(&[], &["touch", "/volume/seen"]).succeeds()?;
+    assert!(std::fs::exists(format!("{volume}/seen"))?);
     Ok(())
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("life", life),
         rt_only("processes_without_a_cgroup", "runc needs a cgroup to list them", processes_without_a_cgroup),
         both("state_in_the_runtime_directory", state_in_the_runtime_directory),
+        both("state_of_root_in_a_namespace", state_of_root_in_a_namespace),
         both("limits_need_rights", limits_need_rights),
         rt_only("no_way", "runc says it in other words", no_way),
         both("delegated_cgroup", delegated_cgroup).needs(needs::cgroup_v1),
@@ -143,6 +144,23 @@ fn state_in_the_runtime_directory(test: &Test) -> Outcome {
         std::fs::remove_dir(format!("{}/{name}", user.root()))?;
         let output = run("unset XDG_RUNTIME_DIR").fails()?;
         one_line(user, &output, &["XDG_RUNTIME_DIR", "--root"])
+    })
+}
+
+/// As podman's conmon calls a runtime: root of the user's namespace, without `USER`.
+fn state_of_root_in_a_namespace(test: &Test) -> Outcome {
+    as_user(test, |user| {
+        let bundle = bundle(user)?.script("echo ran").edit(|config| {
+            let linux = config["linux"].as_object_mut().expect("linux");
+            linux.retain(|key, _| !["uidMappings", "gidMappings"].contains(&key.as_str()));
+            linux["namespaces"].as_array_mut().expect("namespaces").retain(|entry| entry["type"] != "user");
+        });
+        let bundle = bundle.build()?;
+        let id = user.new_id();
+        let words = ["--user", "--map-root-user", "env", "-u", "USER"];
+        let run = user.bare(&["run", "--bundle", bundle.directory(), &id]).env("XDG_RUNTIME_DIR", user.root());
+        assert_eq!(run.under("unshare", &words).as_user(USER, "true").succeeds()?.stdout, "ran\n");
+        Ok(std::fs::remove_dir(format!("{}/{}", user.root(), user.runtime().name()))?)
     })
 }
 

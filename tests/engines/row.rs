@@ -40,9 +40,10 @@ impl Row {
         match (its, ours) {
             (Ok(()), Ok(())) if self.not_runc.is_some() => Err("runc passes, which it should not".into()),
             (_, Ok(())) if self.not_runc.is_some() => Ok(()),
-            (Err(its), _) if self.not_runc.is_none() => {
+            (Err(its), ours) if self.not_runc.is_none() => {
                 let reason = brief(&Err(its)).unwrap_or_default();
-                test.skip(&format!("{} {}: runc fails here: {reason}", engine.name, self.name));
+                let rt = if ours.is_ok() { "rt passes" } else { "rt fails, too" };
+                test.skip(&format!("{} {}: runc fails here ({rt}): {reason}", engine.name, self.name));
                 Ok(())
             }
             (_, ours) => ours.map_err(Into::into),

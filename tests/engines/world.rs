@@ -14,11 +14,11 @@ pub(crate) fn perform(engine: &'static Engine, row: &Row, place: &Test) -> Resul
     let said = |error: testkit::Failed| error.message().unwrap_or_default().to_owned();
     let kit = engine.kit(place).map_err(said)?;
     let output = command(engine, row, place, &kit).and_then(Cmd::output).map_err(said)?;
-    let seen = || {
-        let trace = fs::read_to_string(place.path("trace")).unwrap_or_default();
-        format!("stdout:\n{}stderr:\n{}commands:\n{}", output.stdout, output.stderr, last_lines(&trace, 30))
-    };
-    let reason = output.stderr.lines().last().unwrap_or("it says nothing");
+    let trace = fs::read_to_string(place.path("trace")).unwrap_or_default();
+    let seen = || format!("stdout:\n{}stderr:\n{}commands:\n{}", output.stdout, output.stderr, last_lines(&trace, 30));
+    // For RT_TEST_KEEP.
+    let _ = fs::write(place.path("seen"), seen());
+    let reason = output.stderr.lines().last().map_or_else(|| last_lines(&trace, 1), str::to_owned);
     match output.code {
         0 if output.stdout.trim_end() == row.prints.trim_end() => {}
         0 => return Err(format!("prints {:?} instead of {:?}\n{}", output.stdout, row.prints, seen())),

@@ -30,7 +30,7 @@ stock() {
     tar -C "$PROBE" -cf "$oci/new" .
     layer=$(blob)
     cat >"$oci/new" <<TEXT
-{"architecture":"$arch","os":"linux","config":{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
+{"architecture":"$arch","os":"linux","config":{"Env":["PATH=$PATHS"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
 TEXT
     config=$(blob)
     cat >"$oci/new" <<TEXT

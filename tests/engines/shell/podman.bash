@@ -5,7 +5,7 @@
 stock() {
     mount -t tmpfs tmpfs /run
     mount -t tmpfs -o mode=1777 tmpfs /dev/shm
-    tar -C "$PROBE" -c . | /usr/bin/podman --root "$KIT/images" --storage-driver overlay import - localhost/probe
+    tar -C "$PROBE" -c . | /usr/bin/podman --root "$KIT/images" --storage-driver overlay import --change "ENV PATH=$PATHS" - localhost/probe
     umount -R "$KIT/images/overlay" 2>/dev/null || true
 }
 
@@ -42,7 +42,7 @@ configure() {
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 log_driver = "k8s-file"
-env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "RT_TEST_TAG=$TAG"]
+env = ["PATH=$PATHS", "RT_TEST_TAG=$TAG"]
 netns = "none"
 [engine]
 cgroup_manager = "cgroupfs"
@@ -76,7 +76,7 @@ export HOME=$D/user XDG_RUNTIME_DIR=/run/user/65532 TMPDIR=$D/user/tmp
 export CONTAINERS_CONF=$D/user/containers.conf CONTAINERS_STORAGE_CONF=$D/user/storage.conf
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin USER=lonely
 exec setpriv --reuid 65532 --regid 65532 --clear-groups \"\$@\" 9>&-"
-    tar -C "$PROBE" -c . | user podman import - localhost/probe >/dev/null 2>&1
+    tar -C "$PROBE" -c . | user podman import --change "ENV PATH=$PATHS" - localhost/probe >/dev/null 2>&1
 }
 
 # Gives a name subordinate ids, in place of all others.
@@ -98,11 +98,19 @@ counting() {
 
 # One with a connection in it: what comes in at /in gets to /got.
 talking() {
-    podman run -d --name "$C" "$I" sh -c "mkfifo /in; nc -lp 7000 >/got & sleep 0.5
+    podman run -d --name "$C" "$I" sh -c "mkfifo /in; tail -f /dev/null | nc -lp 7000 >/got & sleep 0.5
         while :; do cat /in; done | nc 127.0.0.1 7000 & $COUNTER" >/dev/null
     counts
     inside sh -c 'echo one >/in'
     until_is one inside cat /got
+}
+
+# A way to give `rt checkpoint` an option that podman does not have: images that other runtimes take, too.
+portable() {
+    [ "$NAME" = rt ] || { echo "$RUNTIME"; return; }
+    wrapper portable "case \" \$* \" in *' checkpoint '*) set -- \"\$@\" --portable ;; esac
+exec $RUNTIME \"\$@\""
+    echo "$D/bin/portable"
 }
 
 # From now on the runtime's name stands for this binary: an archive wants to be restored by the name that made it.
@@ -121,10 +129,10 @@ of() { podman inspect --format "{{$1}}" "${2:-$C}"; }
 crash() {
     local path
     # The monitors first, which would tell of their containers' end.
-    grep -sl "$D/store" /proc/[0-9]*/cmdline | cut -d / -f 3 | xargs -r kill -9 2>/dev/null
-    cgroups | while read -r path; do find "$path" -name cgroup.procs -exec cat {} +; done | sort -u | xargs -r kill -9 2>/dev/null
+    grep -sl "$D/store" /proc/[0-9]*/cmdline | cut -d / -f 3 | xargs -r kill -9 2>/dev/null || true
+    cgroups | while read -r path; do find "$path" -name cgroup.procs -exec cat {} +; done | sort -u | xargs -r kill -9 2>/dev/null || true
     sleep 0.2
-    grep -o "$D/store/[^ ]*" /proc/self/mountinfo | sort -ru | xargs -r -n 1 umount -l
+    grep -o "$D/store/[^ ]*" /proc/self/mountinfo | sort -ru | xargs -r -n 1 umount -l 2>/dev/null || true
     umount -l /run /dev/shm
     mount -t tmpfs tmpfs /run
     mount -t tmpfs -o mode=1777 tmpfs /dev/shm
@@ -134,6 +142,10 @@ crash() {
 
 close_world() {
     podman pod rm -f -a -t 0 >/dev/null 2>&1
+    if [ -d "$D/user" ]; then
+        user podman rm -f -a -t 0 >/dev/null 2>&1
+        kill "$(cat /run/user/65532/libpod/tmp/pause.pid)"
+    fi
     podman rm -f -a -t 0 >"$D/closing" 2>&1 || { echo "podman rm: $(cat "$D/closing")" >&2; return 1; }
     local left
     left=$(find "/run/$NAME" -mindepth 1 -maxdepth 1 ! -name '@seccomp' 2>/dev/null)

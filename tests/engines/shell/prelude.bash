@@ -10,6 +10,7 @@ BASH_XTRACEFD=9
 
 C=$TAG-c
 I=probe
+PATHS=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # A program that ends when it is asked to, and one that counts, with a word in its memory that no other start of it has.
 # shellcheck disable=SC2016
 SLEEPER='trap "exit 0" TERM; while :; do sleep 0.1; done'
@@ -52,6 +53,17 @@ fails() {
     printf '%s\n' "$said"
 }
 
+# Lets a command fail and say something that matches, in any case.
+tells() {
+    local pattern=$1 said
+    shift
+    said=$(fails "$@")
+    grep -qi -e "$pattern" <<<"$said" || {
+        echo "$* does not mention $pattern: $said" >&2
+        return 1
+    }
+}
+
 # Prints how a command ends.
 code() {
     local status=0
@@ -59,8 +71,14 @@ code() {
     echo "$status"
 }
 
-# Prints what a command prints at a terminal; what is typed there comes from stdin.
-terminal() { script -qec "$*" /dev/null | tr -d '\r'; }
+# Prints what a command prints at a terminal.
+terminal() { script -qec "$*" /dev/null <>"$D/keyboard" | tr -d '\r'; }
+
+# Types lines there, once the program has had the time to get ready.
+types() {
+    sleep 1
+    printf '%s\n' "$@" >"$D/keyboard"
+}
 
 # Waits for the first words of a COUNTER in $C, and keeps the one from its memory.
 counts() {
@@ -76,7 +94,7 @@ goes_on() {
 }
 
 # The first number in a file of the container's cgroup, by its name on v1 and on v2.
-limit() { inside sh -c "cat /sys/fs/cgroup/*/$1 /sys/fs/cgroup/$2 2>/dev/null" | head -n 1 | cut -d ' ' -f 1; }
+limit() { inside sh -c "for f in /sys/fs/cgroup/*/$1 /sys/fs/cgroup/$2; do [ ! -e \$f ] || { cut -d ' ' -f 1 \$f; break; }; done"; }
 
 # A service manager's socket: what is said there stands in $D/heard.
 listen() {
@@ -96,7 +114,7 @@ make_probe() {
     mkdir -p "$PROBE"/{bin,dev,etc,proc,root,run,sys,tmp,var}
     chmod 1777 "$PROBE/tmp"
     cp "$BUSYBOX" "$PROBE/bin/busybox"
-    for applet in $("$BUSYBOX" --list); do ln -sf busybox "$PROBE/bin/$applet"; done
+    for applet in $("$PROBE/bin/busybox" --list); do [ -e "$PROBE/bin/$applet" ] || ln -s busybox "$PROBE/bin/$applet"; done
     printf 'root:x:0:0:root:/root:/bin/sh\nguest:x:1000:1000:guest:/tmp:/bin/sh\n' >"$PROBE/etc/passwd"
     printf 'root:x:0:\nguest:x:1000:\naudio:x:29:\n' >"$PROBE/etc/group"
 }
@@ -112,13 +130,17 @@ cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -name "*$TAG*" 2
 
 # Removes the cgroups that the engine leaves empty, parents of containers; one that is not empty stays, and the test finds it.
 remove_cgroups() {
-    local path
-    cgroups | while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null; done
+    local path end=$((SECONDS + 3))
+    while [ -n "$(cgroups)" ] && [ "$SECONDS" -lt "$end" ]; do
+        cgroups | while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null; done
+        sleep 0.05
+    done
 }
 
 perform() {
     local status
     mkdir -p "$D/bin" "$D/home"
+    mkfifo "$D/keyboard"
     export HOME=$D/home PATH=$D/bin:$PATH
     set -e
     open_world >"$D/opening" 2>&1 || { cat "$D/opening" >&2; exit 99; }

@@ -105,17 +105,25 @@ fn directory(path: &Path) -> Result<PathBuf> {
 pub(crate) fn for_restore(plan: &Plan) -> Result<Vec<String>> {
     plan.externals()
         .into_iter()
-        .map(|mount| {
-            if !mount.source.exists() {
-                return Err(Error::Request(format!(
-                    "bind mount {}: source {} does not exist",
-                    mount.name,
-                    mount.source.display()
-                )));
-            }
-            Ok(format!("mnt[{}]:{}", mount.name, mount.source.display()))
+        .map(|mount| match place_of(&mount.source) {
+            Some(place) => Ok(format!("mnt[{}]:{}", mount.name, place.display())),
+            None => Err(Error::Request(format!(
+                "bind mount {}: source {} does not exist",
+                mount.name,
+                mount.source.display()
+            ))),
         })
         .collect()
+}
+
+/// Where the source of a bind mount is. A link at the end of the path, which CRIU would try to mount itself, is followed, unless
+/// it is one of /proc's, which lead to no path.
+fn place_of(source: &Path) -> Option<PathBuf> {
+    let is_link = source.symlink_metadata().ok()?.is_symlink();
+    if !is_link {
+        return Some(source.to_owned());
+    }
+    std::fs::canonicalize(source).ok().or_else(|| source.exists().then(|| source.to_owned()))
 }
 
 /// The namespaces that a restored container enters through a descriptor, with their names.

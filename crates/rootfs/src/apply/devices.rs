@@ -12,6 +12,7 @@ use sys::Context;
 use sys::mount;
 
 use super::Rootfs;
+use super::sources::open_device;
 use crate::error::InStep;
 use crate::plan::DeviceNode;
 use crate::{Error, Result};
@@ -54,20 +55,22 @@ impl Rootfs<'_> {
             made = self.root.mkdir_all(parent).step(step)?;
             &made
         };
-        match source {
-            Some(source) => {
-                let place = file_at(dir, name).step(step)?;
-                mount::move_mount(source, place).step(step)
-            }
-            None => make_node(dir, name, node),
-        }
+        let source = match source {
+            Some(source) => source,
+            None if make_node(dir, name, node)? => return Ok(()),
+            None => open_device(node)?,
+        };
+        let place = file_at(dir, name).step(step)?;
+        mount::move_mount(source, place).step(step)
     }
 }
 
-fn make_node(dir: &OwnedFd, name: &str, node: &DeviceNode) -> Result<()> {
+/// False where this process may make no device nodes at all: in a user namespace, say an engine's that runs without root.
+fn make_node(dir: &OwnedFd, name: &str, node: &DeviceNode) -> Result<bool> {
     let step = || format!("make device {:?}", node.path);
     let (kind, number) = node.kind_and_number();
     match rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(node.mode), number) {
+        Err(Errno::PERM) => return Ok(false),
         Err(Errno::EXIST) => {
             let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
                 .call("fstatat", || format!("{name:?}"))
@@ -84,7 +87,7 @@ fn make_node(dir: &OwnedFd, name: &str, node: &DeviceNode) -> Result<()> {
             .call("fchownat", || format!("{name:?}"))
             .step(step)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What is at `name`, or a new empty file; never what a link there leads to. For a mount to lie on.

@@ -193,7 +193,7 @@ fn set_idmap(mount: &OwnedFd, depth: Depth, namespace: BorrowedFd<'_>) -> sys::R
 }
 
 /// The host's node, which must be the device that the plan means.
-fn open_device(node: &DeviceNode) -> Result<OwnedFd> {
+pub(super) fn open_device(node: &DeviceNode) -> Result<OwnedFd> {
     let step = || format!("bind device {:?}", node.path);
     let mount = mount::clone_tree_at(&node.path, Depth::One).step(step)?;
     if node.kind == DeviceKind::Char && !is_char_device(&mount, node.major, node.minor).step(step)? {
