@@ -33,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("rootfs_missing", rootfs_missing),
         both("rootfs_is_a_file", rootfs_is_a_file),
         both("mount_source_missing", mount_source_missing),
+        both("mount_of_a_directory_on_a_file", mount_of_a_directory_on_a_file),
         both("cwd_cannot_be_made", cwd_cannot_be_made),
         both("namespace_path_missing", namespace_path_missing),
         both("state_root_read_only", state_root_read_only).needs(needs::unshare),
@@ -196,6 +197,11 @@ fn mount_source_missing(test: &Test) -> Outcome {
     let mount =
         json!({"destination": "/volume", "type": "bind", "source": "/no/such/source", "options": ["bind"]});
     run_refused(test, test.bundle()?.push("/mounts", mount), &["/no/such/source", "no such file"])
+}
+
+fn mount_of_a_directory_on_a_file(test: &Test) -> Outcome {
+    let mount = json!({"destination": "/bin/busybox", "type": "bind", "source": "/etc", "options": ["bind"]});
+    run_refused(test, test.bundle()?.push("/mounts", mount), &["/bin/busybox", "not a directory"])
 }
 
 fn cwd_cannot_be_made(test: &Test) -> Outcome {

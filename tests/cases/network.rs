@@ -34,6 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
             )
         }),
         rt_only("untouched", LOST, untouched),
+        both("devices_of_a_hook", devices_of_a_hook),
         both("given_same", |test| given(test, false)),
         both("given_another", |test| given(test, true)),
     ];
@@ -85,6 +86,27 @@ fn untouched(test: &Test) -> Outcome {
     container.checkpoint(&images, &[])?;
     container.restore(&images, &[])?;
     same("the network before (first) and after the restore", &before, &inside(&container, show)?)?;
+    counts_on(&container.bundle, "/log", 3)?;
+    is_unbroken(&container.bundle, "/log")
+}
+
+/// As docker connects a container to its bridge: a hook brings in a device whose other end stays outside, and does so again at
+/// the restore.
+fn devices_of_a_hook(test: &Test) -> Outcome {
+    let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/') && ip link add rtv$pid type veth peer name eth0 netns $pid && \
+                  nsenter -t $pid -n ip addr add 10.99.0.2/24 dev eth0";
+    let path = std::env::var("PATH").unwrap_or_default();
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": [format!("PATH={path}:/usr/sbin:/sbin")]});
+    let bundle = test.bundle()?.script(COUNTER).edit(|config| config["hooks"] = json!({"prestart": [hook]}));
+    let container = test.container(&bundle.build()?);
+    container.run(&[])?;
+    counts_on(&container.bundle, "/log", 3)?;
+    let address = |container| inside(container, "ip -4 -o addr show eth0 | grep -o '10.99.0.2/24'");
+    let before = address(&container)?;
+    let images = test.new_path("images");
+    container.checkpoint(&images, &[])?;
+    container.restore(&images, &[])?;
+    assert_eq!(before, address(&container)?);
     counts_on(&container.bundle, "/log", 3)?;
     is_unbroken(&container.bundle, "/log")
 }

@@ -158,7 +158,8 @@ fn state_of_root_in_a_namespace(test: &Test) -> Outcome {
         let bundle = bundle.build()?;
         let id = user.new_id();
         let words = ["--user", "--map-root-user", "env", "-u", "USER"];
-        let run = user.bare(&["run", "--bundle", bundle.directory(), &id]).env("XDG_RUNTIME_DIR", user.root());
+        let run =
+            user.bare(&["run", "--bundle", bundle.directory(), &id]).env("XDG_RUNTIME_DIR", user.root());
         assert_eq!(run.under("unshare", &words).as_user(USER, "true").succeeds()?.stdout, "ran\n");
         Ok(std::fs::remove_dir(format!("{}/{}", user.root(), user.runtime().name()))?)
     })

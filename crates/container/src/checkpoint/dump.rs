@@ -33,6 +33,9 @@ pub(super) fn run(
     if new_network {
         dump.external.push(external::network_of(subject.init)?);
     }
+    if network::is_made_by_hooks(&subject.config, subject.init)? {
+        dump.empty_ns = Some(network::EMPTY);
+    }
     let asked = check::Asked::new(&request, record, subject.init, dump.external.clone());
     let companions = Companions {
         dirs,

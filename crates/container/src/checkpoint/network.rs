@@ -6,9 +6,10 @@
 //! set again from the bundle.
 
 use crate::error::{Result, Step};
+use crate::hooks;
 use rustix::fs::{Mode, OFlags};
-use spec::Config;
 use spec::oci::LinuxNamespaceType as Ns;
+use spec::{Config, HookKind};
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::net::{Listed, count, in_namespace};
@@ -34,6 +35,17 @@ fn may_change(config: &Config) -> Result<bool> {
     let readonly = config.linux().and_then(|l| l.readonly_paths().as_ref());
     let is_protected = readonly.is_some_and(|list| list.iter().any(|path| path == "/proc/sys"));
     Ok(is_capable || !is_protected)
+}
+
+/// Whether hooks have brought devices into a container's own network namespace, and a restore runs them again, before it makes a
+/// socket (docker's bridge networks). CRIU could not make such a device: its other end lies in a namespace that it does not
+/// know. So nothing of the network is to be dumped, as runc never does.
+pub(super) fn is_made_by_hooks(config: &Config, init: i32) -> Result<bool> {
+    let is_own = config.namespaces()?.is_new(Ns::Network);
+    let has_hooks = hooks::any(config, &[HookKind::Prestart, HookKind::CreateRuntime]);
+    Ok(is_own
+        && has_hooks
+        && read_to_string(format!("/proc/{init}/net/dev")).is_ok_and(|dev| !only_loopback(&dev)))
 }
 
 /// Makes a new network namespace with what [`is_pristine`] takes for granted.

@@ -64,14 +64,23 @@ impl Rootfs<'_> {
             }
             found => found,
         };
-        self.attach(step, mount, target.step(|| step.name())?)
+        self.attach(step, mount, &target.step(|| step.name())?)
     }
 
     /// Attaches a mount, unless the place is one that a container must not replace.
-    fn attach(&self, step: &MountStep, mount: OwnedFd, target: OwnedFd) -> Result<OwnedFd> {
-        check_proc(step, &mount, &target)?;
-        mount::move_mount(&mount, target).step(|| step.name())?;
-        Ok(mount)
+    fn attach(&self, step: &MountStep, mount: OwnedFd, target: &OwnedFd) -> Result<OwnedFd> {
+        check_proc(step, &mount, target)?;
+        match mount::move_mount(&mount, target) {
+            Ok(()) => Ok(mount),
+            // The kernel says EINVAL, as for many other things.
+            Err(_) if matches!((path::is_dir(&mount), path::is_dir(target)), (Ok(one), Ok(other)) if one != other) => {
+                Err(Error::refused(
+                    step.name(),
+                    "not a directory: a directory and a file cannot be mounted on each other",
+                ))
+            }
+            Err(error) => Err(error).step(|| step.name()),
+        }
     }
 
     fn fs(&self, step: &MountStep, fs: &Fs) -> Result<OwnedFd> {
@@ -97,7 +106,7 @@ impl Rootfs<'_> {
         if fs.copy_up && existed {
             copy_up::copy_tree(&target, &mount).step(|| format!("{}, tmpcopyup", step.name()))?;
         }
-        self.attach(step, mount, target)
+        self.attach(step, mount, &target)
     }
 
     /// The directory that a filesystem is mounted on, and whether it was there before.
@@ -151,7 +160,7 @@ impl Rootfs<'_> {
     fn cgroup_v1(&self, step: &MountStep, view: &V1View, sources: Vec<OwnedFd>) -> Result<OwnedFd> {
         let (target, _) = self.directory(step, false)?;
         let view_mount = new_tmpfs(None).step(|| step.name())?;
-        let view_mount = self.attach(step, view_mount, target)?;
+        let view_mount = self.attach(step, view_mount, &target)?;
         let fill = || -> sys::Result<()> {
             let mut sources = sources.into_iter();
             for hierarchy in &view.hierarchies {
