@@ -77,9 +77,13 @@ fuzz: ## look for inputs that break rt (TIME=seconds for each target, default 60
 	@scripts/setup fuzz
 	@TIME="$(TIME)" ARGS="$(ARGS)" scripts/fuzz $(TARGET)
 
-install: build ## install rt, its man pages and completions into PREFIX (default /usr/local; DESTDIR is honoured)
+install: build ## install rt, man pages, completions and the engines' snippets into PREFIX (default /usr/local; DESTDIR is honoured)
 	install -D -m 0755 $(RT) $(DESTDIR)$(PREFIX)/bin/rt
 	cd share && find . -type f -exec install -D -m 0644 '{}' '$(DESTDIR)$(PREFIX)/share/{}' ';'
+	install -d -m 0755 $(DESTDIR)$(PREFIX)/share/rt/engines
+	cd $(DESTDIR)$(PREFIX)/share/rt/engines && for pair in podman:podman.conf containerd:containerd.toml docker:daemon.json cri-o:cri-o.conf; do \
+		$(abspath $(RT)) engine-config --binary $(PREFIX)/bin/rt "$${pair%%:*}" >"$${pair#*:}" || exit 1; \
+	done
 
 criu: ## print the path of a CRIU that works here, obtaining one if need be (needs root)
 	@scripts/get-criu

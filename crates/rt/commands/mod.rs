@@ -6,6 +6,7 @@ pub(crate) mod criu;
 pub(crate) mod criu_options;
 pub(crate) mod delete;
 pub(crate) mod docker;
+pub(crate) mod engine_config;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     };
     // These need nothing of the caller's surroundings, such as a place for state.
     match &command {
+        Command::EngineConfig(arguments) => return engine_config::run(arguments, cli.global.systemd_cgroup),
         Command::Features(arguments) => return features::run(arguments),
         Command::Images(arguments) => return images::run(arguments),
         Command::Spec(arguments) => return spec::run(arguments),
@@ -74,7 +76,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(arguments) => restore::run(&context, arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, arguments),
-        Command::Features(_) | Command::Images(_) | Command::Spec(_) => unreachable!("they returned above"),
+        Command::EngineConfig(_) | Command::Features(_) | Command::Images(_) | Command::Spec(_) => {
+            unreachable!("they returned above")
+        }
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::State(arguments) => state::run(&context, &arguments),
         Command::Update(arguments) => update::run(&context, &arguments),
