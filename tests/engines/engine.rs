@@ -93,7 +93,7 @@ impl Engine {
             self.make(test).map_err(|error| error.message().unwrap_or_default().to_owned())
         });
         let place = &made.as_ref().map_err(|text| format!("{} does not start: {text}", self.name))?.place;
-        Ok(Kit { directory: place.path(""), tag: place.tag().to_owned() })
+        Ok(Kit { directory: place.path("").trim_end_matches('/').to_owned(), tag: place.tag().to_owned() })
     }
 
     fn make(&self, test: &Test) -> Fallible<Made> {
@@ -110,7 +110,7 @@ impl Engine {
     fn run(&self, place: &Test, function: &str, apart: bool) -> Fallible<Running> {
         let text = format!("{PRELUDE}\n{}\n{function}\n", self.shell);
         let command = script(place, &text, apart)?;
-        let command = command.env("KIT", place.path("")).env("KITTAG", place.tag());
+        let command = command.env("KIT", place.path("").trim_end_matches('/')).env("KITTAG", place.tag());
         command.env("PROBE", place.path("probe")).spawn()
     }
 

@@ -27,9 +27,11 @@ fn lists_every_operation(_: &Test) -> Outcome {
         return Ok(());
     }
     let text = std::fs::read_to_string(path())?;
-    let there: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    let there: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
     let there: Vec<_> = there.into_iter().filter(|name| !["operation", "---"].contains(name)).collect();
-    let expected: Vec<_> = crate::table().into_iter().flat_map(|(_, rows)| rows).map(|row| row.what).collect();
+    let expected: Vec<_> =
+        crate::table().into_iter().flat_map(|(_, rows)| rows).map(|row| row.what).collect();
     if there == expected {
         return Ok(());
     }
@@ -45,10 +47,18 @@ pub(crate) fn bless() -> Fallible<()> {
     let mut page = HEAD.to_owned();
     let mut counts = (0, 0);
     for (engine, rows) in crate::table() {
-        page += &format!("\n## {}\n\n{}\n\n| operation | runc | rt | note |\n| --- | --- | --- | --- |\n", engine.name, versions(engine)?);
+        page += &format!(
+            "\n## {}\n\n{}\n\n| operation | runc | rt | note |\n| --- | --- | --- | --- |\n",
+            engine.name,
+            versions(engine)?
+        );
         for row in rows {
             let Some(result) = results.get(&(engine.name, row.name)) else {
-                return Err(format!("{} {} was not tried, so the page is not written", engine.name, row.name).into());
+                return Err(format!(
+                    "{} {} was not tried, so the page is not written",
+                    engine.name, row.name
+                )
+                .into());
             };
             counts = (counts.0 + 1, counts.1 + usize::from(result.rt.is_none()));
             page += &line(row.what, result);
@@ -72,7 +82,10 @@ fn line(what: &str, result: &Result) -> String {
 
 /// The versions of the engine's programs, of runc and of CRIU.
 fn versions(engine: &Engine) -> Fallible<String> {
-    let script = format!("{}; runc --version | head -n 1; echo CRIU $(${{RT_CRIU:-/opt/rt-criu/bin/criu}} --version | head -n 1 | cut -d ' ' -f 2); echo Linux $(uname -r)", engine.versions);
+    let script = format!(
+        "{}; runc --version | head -n 1; echo CRIU $(${{RT_CRIU:-/opt/rt-criu/bin/criu}} --version | head -n 1 | cut -d ' ' -f 2); echo Linux $(uname -r)",
+        engine.versions
+    );
     let output = Cmd::new("sh").args(["-c", &script]).succeeds()?;
     Ok(output.stdout.lines().map(|line| line.replace(" version", "")).collect::<Vec<_>>().join(", "))
 }

@@ -38,7 +38,8 @@ pub(crate) fn read(text: &'static str) -> Vec<Row> {
 
 fn operation(text: &'static str) -> Row {
     let mut lines = text.trim_start_matches('\n').lines();
-    let (name, what) = lines.next().and_then(|line| line.split_once(": ")).unwrap_or_else(|| panic!("no title: {text}"));
+    let (name, what) =
+        lines.next().and_then(|line| line.split_once(": ")).unwrap_or_else(|| panic!("no title: {text}"));
     let (script, prints) = (String::new(), String::new());
     let mut row = Row { name, what, script, prints, own_daemon: false, not_runc: None, needs: Vec::new() };
     for line in lines {
@@ -46,7 +47,9 @@ fn operation(text: &'static str) -> Row {
         match line.split_once(' ') {
             Some(("$" | ">", command)) => row.script += &format!("{command}\n"),
             Some(("needs", need)) => row.needs.push(need_of(name, need)),
-            Some(("not", reason)) if reason.starts_with("runc: ") => row.not_runc = reason.strip_prefix("runc: "),
+            Some(("not", reason)) if reason.starts_with("runc: ") => {
+                row.not_runc = reason.strip_prefix("runc: ")
+            }
             _ if line == "own daemon" => row.own_daemon = true,
             _ => row.prints += &format!("{line}\n"),
         }

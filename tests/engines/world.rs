@@ -15,7 +15,9 @@ pub(crate) fn perform(engine: &'static Engine, row: &Row, place: &Test) -> Resul
     let kit = engine.kit(place).map_err(said)?;
     let output = command(engine, row, place, &kit).and_then(Cmd::output).map_err(said)?;
     let trace = fs::read_to_string(place.path("trace")).unwrap_or_default();
-    let seen = || format!("stdout:\n{}stderr:\n{}commands:\n{}", output.stdout, output.stderr, last_lines(&trace, 30));
+    let seen = || {
+        format!("stdout:\n{}stderr:\n{}commands:\n{}", output.stdout, output.stderr, last_lines(&trace, 30))
+    };
     // For RT_TEST_KEEP.
     let _ = fs::write(place.path("seen"), seen());
     let reason = output.stderr.lines().last().map_or_else(|| last_lines(&trace, 1), str::to_owned);
@@ -33,7 +35,10 @@ fn command(engine: &Engine, row: &Row, place: &Test, kit: &Kit) -> Fallible<Cmd>
     let own = if row.own_daemon { "1" } else { "" };
     let is_apart = row.own_daemon || !engine.has_daemon;
     let command = script(place, &text, is_apart)?.env("OWN", own).patient(4);
-    Ok(command.env("KIT", &kit.directory).env("KITTAG", &kit.tag).env("PROBE", format!("{}/probe", kit.directory)))
+    Ok(command
+        .env("KIT", &kit.directory)
+        .env("KITTAG", &kit.tag)
+        .env("PROBE", format!("{}/probe", kit.directory)))
 }
 
 /// A script of bash with what the prelude needs; `apart` is in mount and network namespaces of its own.
@@ -46,7 +51,10 @@ pub(crate) fn script(place: &Test, text: &str, apart: bool) -> Fallible<Cmd> {
         true => place.host("unshare").args(["-m", "-n", "--propagation", "private", "bash", &path]),
         false => place.host("bash").arg(&path),
     };
-    let command = command.env("D", place.path("")).env("TAG", place.tag()).env("BUSYBOX", place.busybox());
+    let command = command
+        .env("D", place.path("").trim_end_matches('/'))
+        .env("TAG", place.tag())
+        .env("BUSYBOX", place.busybox());
     let command = command.env("RT", &rt).env("RUNC", &runc).env("RUNTIME", runtime).env("NAME", name);
     let command = command.env("DOCKER_NAME", if place.is_rt() { "rt" } else { "plain" });
     Ok(command.env("LIMIT", patience().as_secs().to_string()))
@@ -56,7 +64,8 @@ pub(crate) fn script(place: &Test, text: &str, apart: bool) -> Fallible<Cmd> {
 fn runc(place: &Test) -> Fallible<String> {
     let path = place.path("runc.sh");
     if !fs::exists(&path)? {
-        let config = place.criu_config().map(|config| format!("CRIU_CONFIG_FILE={config} ")).unwrap_or_default();
+        let config =
+            place.criu_config().map(|config| format!("CRIU_CONFIG_FILE={config} ")).unwrap_or_default();
         fs::write(&path, format!("#!/bin/sh\n{config}exec {} \"$@\"\n", Runtime::runc().binary.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }

@@ -47,7 +47,10 @@ pub fn crun() -> Result<(), String> {
 /// See [`root`].
 pub fn podman() -> Result<(), String> {
     engine("/usr/bin/podman")?;
-    met(in_path("netavark").is_some() || Path::new("/usr/lib/podman/netavark").exists(), "podman's netavark")?;
+    met(
+        in_path("netavark").is_some() || Path::new("/usr/lib/podman/netavark").exists(),
+        "podman's netavark",
+    )?;
     met(in_path("catatonit").is_some(), "catatonit in PATH, which is in podman's pods")
 }
 

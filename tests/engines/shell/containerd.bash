@@ -22,7 +22,7 @@ client() { /usr/bin/ctr --address "$KIT/sock" -n "$KITTAG" "$@"; }
 
 # The image, once for all: written by hand, in the words of OCI's image specification.
 stock() {
-    eventually client version
+    LIMIT=$((LIMIT * 4)) eventually client version
     local oci=$KIT/oci layer config manifest arch
     arch=$(uname -m)
     case $arch in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac
@@ -63,7 +63,7 @@ kill_daemon() {
 daemon_again() {
     daemon &
     echo $! >"$D/daemon"
-    eventually client version
+    LIMIT=$((LIMIT * 4)) eventually client version
 }
 
 open_world() {
@@ -101,6 +101,9 @@ remove() {
     ctr container rm "$C"
 }
 
+# The container does not see its cgroup.
+limit() { cat /sys/fs/cgroup/*/"$KITTAG/$C/$1" /sys/fs/cgroup/"$KITTAG/$C/$2" 2>/dev/null | head -n 1 | cut -d ' ' -f 1 || true; }
+
 # What ctr says of a container's task.
 status() { ctr task ls | awk -v id="${1:-$C}" '$1 == id { print $3 }'; }
 
@@ -113,10 +116,13 @@ close_world() {
     for id in $(ctr container ls -q | grep "^$TAG"); do
         ctr container rm "$id" >"$D/closing" 2>&1 || { echo "ctr container rm: $(cat "$D/closing")" >&2; return 1; }
     done
-    left=$(find "$KIT/state" -name "$TAG*" -path '*/rt*' 2>/dev/null)
+    left=$(find "$KIT/state/$NAME/$KITTAG" -mindepth 1 -name "$TAG*" 2>/dev/null)
     if [ -n "${OWN:-}" ]; then
         kill "$(cat "$D/daemon")"
         tail --pid="$(cat "$D/daemon")" -f /dev/null
+        # A daemon that was killed may have forgotten a shim and its files.
+        grep -sl "$D/sock" /proc/[0-9]*/cmdline | cut -d / -f 3 | xargs -r kill -9 2>/dev/null
+        rm -rf "$D"/tmp/*
     fi
     remove_cgroups
     [ -z "$left" ] || { echo "left behind: $left" >&2; return 1; }

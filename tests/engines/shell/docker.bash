@@ -21,14 +21,14 @@ client() { /usr/bin/docker -H "unix://$KIT/docker.sock" "$@"; }
 
 # The image, once for all.
 stock() {
-    eventually client version
+    LIMIT=$((LIMIT * 4)) eventually client version
     tar -C "$PROBE" -c . | client import --change 'CMD ["sh"]' - probe
 }
 
 daemon_again() {
     daemon &
     echo $! >"$D/daemon"
-    eventually client version
+    LIMIT=$((LIMIT * 4)) eventually client version
 }
 
 kill_daemon() {
@@ -82,6 +82,9 @@ close_world() {
     if [ -n "${OWN:-}" ]; then
         kill "$(cat "$D/daemon")"
         tail --pid="$(cat "$D/daemon")" -f /dev/null
+        # A daemon that was killed may have forgotten a shim and its files.
+        grep -sl "$D/exec" /proc/[0-9]*/cmdline | cut -d / -f 3 | xargs -r kill -9 2>/dev/null
+        rm -rf "$D"/tmp/*
     fi
     remove_cgroups
     [ -z "$left" ] || { echo "left behind:$left" >&2; return 1; }
