@@ -20,7 +20,7 @@ pub(crate) fn perform(engine: &'static Engine, row: &Row, place: &Test) -> Resul
     };
     // For RT_TEST_KEEP.
     let _ = fs::write(place.path("seen"), seen());
-    let reason = output.stderr.lines().last().map_or_else(|| last_lines(&trace, 1), str::to_owned);
+    let reason = reason(&output.stderr).map_or_else(|| last_lines(&trace, 1), str::to_owned);
     match output.code {
         0 if output.stdout.trim_end() == row.prints.trim_end() => {}
         0 => return Err(format!("prints {:?} instead of {:?}\n{}", output.stdout, row.prints, seen())),
@@ -70,6 +70,11 @@ fn runc(place: &Test) -> Fallible<String> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
     Ok(path)
+}
+
+/// The last line that tells of an error, or the last one.
+fn reason(stderr: &str) -> Option<&str> {
+    stderr.lines().rev().find(|line| line.contains("rror")).or(stderr.lines().last())
 }
 
 fn last_lines(text: &str, count: usize) -> String {

@@ -55,17 +55,6 @@ described() {
     printf '{"mediaType":"application/vnd.oci.%s","digest":"sha256:%s","size":%s}' "$1" "$2" "$(stat -c %s "$oci/blobs/sha256/$2")"
 }
 
-kill_daemon() {
-    kill -9 "$(cat "$D/daemon")"
-    tail --pid="$(cat "$D/daemon")" -f /dev/null
-}
-
-daemon_again() {
-    daemon &
-    echo $! >"$D/daemon"
-    LIMIT=$((LIMIT * 4)) eventually client version
-}
-
 open_world() {
     I=docker.io/library/probe:1
     if [ -n "${OWN:-}" ]; then
@@ -117,13 +106,7 @@ close_world() {
         ctr container rm "$id" >"$D/closing" 2>&1 || { echo "ctr container rm: $(cat "$D/closing")" >&2; return 1; }
     done
     left=$(find "$KIT/state/$NAME/$KITTAG" -mindepth 1 -name "$TAG*" 2>/dev/null)
-    if [ -n "${OWN:-}" ]; then
-        kill "$(cat "$D/daemon")"
-        tail --pid="$(cat "$D/daemon")" -f /dev/null
-        # A daemon that was killed may have forgotten a shim and its files.
-        grep -sl "$D/sock" /proc/[0-9]*/cmdline | cut -d / -f 3 | xargs -r kill -9 2>/dev/null
-        rm -rf "$D"/tmp/*
-    fi
+    [ -z "${OWN:-}" ] || end_daemon
     remove_cgroups
     [ -z "$left" ] || { echo "left behind: $left" >&2; return 1; }
 }

@@ -25,17 +25,6 @@ stock() {
     tar -C "$PROBE" -c . | client import --change 'CMD ["sh"]' - probe
 }
 
-daemon_again() {
-    daemon &
-    echo $! >"$D/daemon"
-    LIMIT=$((LIMIT * 4)) eventually client version
-}
-
-kill_daemon() {
-    kill -9 "$(cat "$D/daemon")"
-    tail --pid="$(cat "$D/daemon")" -f /dev/null
-}
-
 open_world() {
     if [ -n "${OWN:-}" ]; then
         KIT=$D DEFAULT=$DOCKER_NAME
@@ -79,13 +68,7 @@ close_world() {
         [ ! -e "$KIT/exec/runtime-runc/moby/$id" ] || left+=" state of $id"
         ! grep -qs "$id" "/proc/$(cat "$KIT/pid")/mountinfo" || left+=" mount of $id"
     done
-    if [ -n "${OWN:-}" ]; then
-        kill "$(cat "$D/daemon")"
-        tail --pid="$(cat "$D/daemon")" -f /dev/null
-        # A daemon that was killed may have forgotten a shim and its files.
-        grep -sl "$D/exec" /proc/[0-9]*/cmdline | cut -d / -f 3 | xargs -r kill -9 2>/dev/null
-        rm -rf "$D"/tmp/*
-    fi
+    [ -z "${OWN:-}" ] || end_daemon
     remove_cgroups
     [ -z "$left" ] || { echo "left behind:$left" >&2; return 1; }
 }

@@ -137,6 +137,26 @@ remove_cgroups() {
     done
 }
 
+# For an operation with a daemon of its own (`daemon` becomes it, `client` talks to it): another one in its place.
+daemon_again() {
+    daemon &
+    echo $! >"$D/daemon"
+    LIMIT=$((LIMIT * 4)) eventually client version
+}
+
+kill_daemon() {
+    kill -9 "$(cat "$D/daemon")"
+    tail --pid="$(cat "$D/daemon")" -f /dev/null
+}
+
+# Ends the operation's own daemon. One that was killed may have forgotten a shim and its files, which are nobody's then.
+end_daemon() {
+    kill "$(cat "$D/daemon")"
+    tail --pid="$(cat "$D/daemon")" -f /dev/null
+    pgrep -f "containerd-shim.*$D/" | xargs -r kill -9 2>/dev/null
+    rm -rf "$D"/tmp/*
+}
+
 perform() {
     local status
     mkdir -p "$D/bin" "$D/home"
