@@ -4,11 +4,11 @@
 serve() {
     ip link set lo up
     mount -t tmpfs tmpfs /run
-    mkdir -p "$KIT/data" "$KIT/state" /run/lock
+    mkdir -p "$KIT/data" "$KIT/ctd" /run/lock
     cat >"$KIT/config.toml" <<TEXT
 version = 2
 root = "$KIT/data"
-state = "$KIT/state"
+state = "$KIT/ctd"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper"]
 [grpc]
 address = "$KIT/sock"
@@ -16,7 +16,10 @@ TEXT
     daemon
 }
 
-daemon() { exec /usr/bin/containerd --config "$KIT/config.toml" >>"$KIT/log" 2>&1 9>&-; }
+daemon() {
+    echo "$BASHPID" >"$KIT/pid"
+    exec /usr/bin/containerd --config "$KIT/config.toml" >>"$KIT/log" 2>&1 9>&-
+}
 
 client() { /usr/bin/ctr --address "$KIT/sock" -n "$KITTAG" "$@"; }
 
@@ -66,7 +69,7 @@ open_world() {
     mkdir -p "$D/fifo"
     wrapper ctr "exec 9>&-
 case \$1:\${2:-} in
-run:*) first=(run --snapshotter native --fifo-dir $D/fifo --runc-root $KIT/state/$NAME --runc-binary $RUNTIME); shift ;;
+run:*) first=(run --snapshotter native --fifo-dir $D/fifo --runc-root $KIT/ctd/$NAME --runc-binary $RUNTIME); shift ;;
 t:exec | task:exec) first=(task exec --fifo-dir $D/fifo --exec-id \"x\$\$\"); shift 2 ;;
 esac
 exec /usr/bin/ctr --address $KIT/sock -n $KITTAG \"\${first[@]}\" \"\$@\""
@@ -93,6 +96,12 @@ remove() {
 # The container does not see its cgroup.
 limit() { cat /sys/fs/cgroup/*/"$KITTAG/$C/$1" /sys/fs/cgroup/"$KITTAG/$C/$2" 2>/dev/null | head -n 1 | cut -d ' ' -f 1 || true; }
 
+# `ctr container restore` stays until the container ends. Its pipes are in the daemon's /run, for which there is no option.
+restore() {
+    nsenter -m -t "$(cat "$KIT/pid")" "$D/bin/ctr" container restore --live --rw "$@" >/dev/null &
+    until_is RUNNING status "$1"
+}
+
 # What ctr says of a container's task.
 status() { ctr task ls | awk -v id="${1:-$C}" '$1 == id { print $3 }'; }
 
@@ -105,7 +114,7 @@ close_world() {
     for id in $(ctr container ls -q | grep "^$TAG"); do
         ctr container rm "$id" >"$D/closing" 2>&1 || { echo "ctr container rm: $(cat "$D/closing")" >&2; return 1; }
     done
-    left=$(find "$KIT/state/$NAME/$KITTAG" -mindepth 1 -name "$TAG*" 2>/dev/null)
+    left=$(find "$KIT/ctd/$NAME/$KITTAG" -mindepth 1 -name "$TAG*" 2>/dev/null)
     [ -z "${OWN:-}" ] || end_daemon
     remove_cgroups
     [ -z "$left" ] || { echo "left behind: $left" >&2; return 1; }
