@@ -32,11 +32,9 @@ fn main() -> ExitCode {
     let (closing, code) = suite.finish(&arguments);
     let left = engine::stop_all();
     print!("{closing}{left}");
-    if !left.is_empty() {
-        return ExitCode::FAILURE;
-    }
     match page::bless() {
-        Ok(()) => code,
+        Ok(()) if left.is_empty() => code,
+        Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             println!("{}", error.message().unwrap_or_default());
             ExitCode::FAILURE
