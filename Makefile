@@ -49,6 +49,7 @@ vm-shell: ## a shell in that machine, with rt in PATH (ARGS=commands runs these 
 lint: ## formatting, and clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --test engines --locked -- -D warnings # not among all targets, since `cargo test` leaves it out
 
 unit: ## all tests but the integration tests (one that needs root or CRIU says so and skips)
 	cargo build --workspace --locked --examples

@@ -48,7 +48,7 @@ fn operation(text: &'static str) -> Row {
             Some(("$" | ">", command)) => row.script += &format!("{command}\n"),
             Some(("needs", need)) => row.needs.push(need_of(name, need)),
             Some(("not", reason)) if reason.starts_with("runc: ") => {
-                row.not_runc = reason.strip_prefix("runc: ")
+                row.not_runc = reason.strip_prefix("runc: ");
             }
             _ if line == "own daemon" => row.own_daemon = true,
             _ => row.prints += &format!("{line}\n"),
