@@ -29,6 +29,7 @@ mod pre_dump;
 mod request;
 pub(crate) mod small_file;
 mod sockets;
+mod stopped;
 mod unsupported;
 mod vet;
 
@@ -120,6 +121,7 @@ impl Subject {
         let plan = crate::tree::plan(entry, record, &config)?;
         unsupported::refuse(&config, &namespaces, &plan)?;
         let criu_config = criu_config::file(criu_config, &config)?;
+        stopped::refuse(record)?;
         Ok(Self { config, namespaces, plan, init: init.pid, is_paused: state == Status::Paused, criu_config })
     }
 
