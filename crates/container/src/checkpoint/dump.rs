@@ -52,18 +52,29 @@ pub(super) fn run(
     frozen.status = request.status;
     frozen.gauge = gauge;
     let outcome = match frozen.dump(session, dump) {
-        // Nothing was left to do but to kill the processes, which `destroy` does as well.
-        Err(criu::Error::Died(death)) if after == After::Remove && frozen.is_written() => {
+        Err(criu::Error::Died(death)) if frozen.is_written() && !after.stays() && has_ended(record)? => {
             log::warn!("{}: {death}, when all was written", entry.id);
             DumpOutcome::default()
         }
-        outcome => outcome.map_err(|error| of_criu(asked.explain(error, record)))?,
+        Err(error) => {
+            if frozen.is_written() {
+                dirs.spoil();
+            }
+            return Err(of_criu(asked.explain(error, record)));
+        }
+        Ok(outcome) => outcome,
     };
     let frozen_time = frozen.end()?;
     if !after.stays() {
         destroy(entry, record, Some(&subject.config))?;
     }
     Ok((outcome, frozen_time))
+}
+
+/// Whether CRIU, which has died meanwhile, had begun to kill the dumped processes: init is the first. Without it nothing of the
+/// container has run since the dump, and what is left of it is `destroy`'s to end; with it the container runs on.
+fn has_ended(record: &Record) -> Result<bool> {
+    record.init.map_or(Ok(true), |init| init.wait_end(1))
 }
 
 /// Known before anything is frozen.

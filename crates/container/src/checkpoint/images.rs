@@ -118,6 +118,11 @@ impl Directories {
         Ok(())
     }
 
+    /// Keeps the images of a container that runs on after all from being restored beside it.
+    pub(super) fn spoil(&self) {
+        let _ = rustix::fs::unlinkat(&self.images, "inventory.img", AtFlags::empty());
+    }
+
     /// What the images take, in bytes; those that have gone meanwhile take nothing.
     pub(super) fn size(&self) -> u64 {
         let names = rustix::fs::Dir::read_from(&self.images).into_iter().flatten().flatten();
