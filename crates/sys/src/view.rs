@@ -16,6 +16,8 @@ pub struct MountView {
     namespace: OwnedFd,
     root: OwnedFd,
     cwd: OwnedFd,
+    /// It is somebody else's.
+    is_foreign: bool,
 }
 
 impl MountView {
@@ -40,14 +42,20 @@ impl MountView {
     /// Enters the mount namespace of process `pid`; its root is `/` there.
     pub fn of_process(pid: i32) -> Result<Self> {
         let theirs = open(&format!("/proc/{pid}/ns/mnt"))?;
-        let view = Self::here()?;
+        let mut view = Self::here()?;
+        view.is_foreign = true;
         rustix::thread::move_into_link_name_space(theirs.as_fd(), Some(LinkNameSpaceType::Mount))
             .call("setns", || format!("mount namespace of {pid}"))?;
         Ok(view)
     }
 
     fn here() -> Result<Self> {
-        Ok(Self { namespace: open("/proc/thread-self/ns/mnt")?, root: open("/")?, cwd: open(".")? })
+        Ok(Self {
+            namespace: open("/proc/thread-self/ns/mnt")?,
+            root: open("/")?,
+            cwd: open(".")?,
+            is_foreign: false,
+        })
     }
 
     /// setns(2) moves root and working directory to the namespace's; they go back to where this process had them.
@@ -62,9 +70,12 @@ impl MountView {
 
 impl Drop for MountView {
     fn drop(&mut self) {
-        // Every step is one that root may do to what it holds open. A process that stayed in the view would leave nothing
-        // behind, either; so there is nobody to tell.
-        let _ = self.leave();
+        // Every step is one that root may do to what it holds open, so one that fails is worth another try. A process that stayed in a
+        // view of its own would leave nothing behind, either. One that stayed in a container would take the container's files for the
+        // host's: it must not go on, and what it was doing is for the next command to take back, as after any crash.
+        if self.leave().is_err() && self.leave().is_err() && self.is_foreign {
+            std::process::abort();
+        }
     }
 }
 

@@ -332,6 +332,10 @@ impl Entry {
     /// ends. Until then they are in its hands.
     fn wait_for_criu(&self, record: &mut Record) -> Result<()> {
         let Some(criu) = record.criu.take() else { return Ok(()) };
+        if record.pending == Some(Pending::Freeze) && criu.is_alive()? {
+            // It may wait for a process that cannot come to it while it is frozen. Those that it has reached stay where they are.
+            record.cgroup.thaw()?;
+        }
         if criu.wait_end(CRIU_TIMEOUT)? {
             return Ok(());
         }
