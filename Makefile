@@ -53,7 +53,7 @@ lint: ## formatting, and clippy with warnings denied
 
 unit: ## all tests but the integration tests (one that needs root or CRIU says so and skips)
 	cargo build --workspace --locked --examples
-	cargo test --workspace --locked --lib --bins --test '[!ic]*'
+	cargo test --workspace --locked --lib --bins --test '[!ice]*'
 
 integration: ## the integration tests (needs root; ARGS=checkpoint picks those with that in their name)
 	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test integration -- $(ARGS)
