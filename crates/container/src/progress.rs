@@ -1,7 +1,7 @@
 //! How far a checkpoint or a restore is, for who wants to see it.
 
+use crate::checkpoint::images::size_of;
 use cgroup::Cgroup;
-use rustix::fs::{AtFlags, Dir, statat};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -70,13 +70,7 @@ impl<'a> Gauge<'a> {
 
 /// The bytes of memory in an image directory.
 fn written(images: BorrowedFd<'_>) -> u64 {
-    let names = Dir::read_from(images).into_iter().flatten().flatten();
-    let pages = names.filter(|entry| entry.file_name().to_bytes().starts_with(b"pages-"));
-    let sizes = pages.filter_map(|entry| {
-        let stat = statat(images, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        u64::try_from(stat.st_size).ok()
-    });
-    sizes.sum()
+    size_of(images, b"pages-")
 }
 
 /// The bytes of memory that the processes of a cgroup have (proc_pid_statm(5), the second field, in pages).

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result, Step};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::process::Uid;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The directory of the images and, where it is another, the one for the log and CRIU's working files; both open.
@@ -123,14 +123,9 @@ impl Directories {
         let _ = rustix::fs::unlinkat(&self.images, "inventory.img", AtFlags::empty());
     }
 
-    /// What the images take, in bytes; those that have gone meanwhile take nothing.
+    /// What the images take, in bytes.
     pub(super) fn size(&self) -> u64 {
-        let names = rustix::fs::Dir::read_from(&self.images).into_iter().flatten().flatten();
-        let sizes = names.filter(|entry| entry.file_type() == FileType::RegularFile).filter_map(|entry| {
-            let stat = rustix::fs::statat(&self.images, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-            u64::try_from(stat.st_size).ok()
-        });
-        sizes.sum()
+        size_of(self.images.as_fd(), b"")
     }
 
     /// Waits until the images are on the disk. Each for itself: syncfs(2) would wait for what others have written there.
@@ -158,6 +153,19 @@ impl Directories {
     pub(crate) fn images(&self) -> &OwnedFd {
         &self.images
     }
+}
+
+/// The bytes of the files in a directory whose names begin so; those that have gone meanwhile have none.
+pub(crate) fn size_of(dir: BorrowedFd<'_>, prefix: &[u8]) -> u64 {
+    let entries = rustix::fs::Dir::read_from(dir).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| {
+        entry.file_type() == FileType::RegularFile && entry.file_name().to_bytes().starts_with(prefix)
+    });
+    let sizes = files.filter_map(|entry| {
+        let stat = rustix::fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        u64::try_from(stat.st_size).ok()
+    });
+    sizes.sum()
 }
 
 fn make(path: &Path, what: &str) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::ops::{self, Unfinished};
 use crate::placement;
 use crate::progress::{Gauge, Watch, Way};
 use crate::state::HookState;
-use crate::store::{self, Record, Store};
+use crate::store::{self, Entry, Record, Store};
 use cgroup::{Cgroup, Layout, UnitPlan};
 use criu::{Class, InheritFd, Launch, NetworkLock, Restore as Request};
 use events::{Events, Pause};
@@ -142,22 +142,11 @@ fn bring_back(
     launch.seal();
     let mut inherit_fds = stdio.pass(&mut launch);
     let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
-    inherit_fds.extend(
-        opened
-            .iter()
-            .map(|(name, fd)| (*name, fd))
-            .chain(named)
-            .map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }),
-    );
+    let all = opened.iter().map(|(name, fd)| (*name, fd)).chain(named);
+    inherit_fds.extend(all.map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }));
     let mut session = launch.start()?;
     drop(view);
-    // Whatever criu makes is born in its own cgroup, so that is the container's from now on.
-    match (session.pid(), unit) {
-        (None, _) => {}
-        (Some(pid), None) => record.cgroup.add(pid)?,
-        (Some(pid), Some(unit)) => placement::start_unit(entry, record, unit, pid)?,
-    }
-    placement::hand_over(&record.cgroup, &bundle.config)?;
+    settle(session.pid(), entry, record, unit, &bundle.config)?;
     // The cgroup is among them, so not before it is made.
     external.extend(external::for_restore(&plan)?);
     let criu_request = Request {
@@ -183,18 +172,39 @@ fn bring_back(
     if request.leave_paused {
         cgroup.freeze()?;
     }
-    let child = adopt(outcome.pid)?;
-    let init = store::ProcessId::of(child.pid)?;
-    record.init =
-        Some(init.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?);
     record.stdio = stdio.links();
-    entry.save(record)?;
     Ok(Restored {
-        child,
+        child: note_init(entry, record, outcome.pid)?,
         master: events.master(),
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
+}
+
+/// Puts criu into the container's cgroup: whatever it makes is born there.
+fn settle(
+    criu: Option<i32>,
+    entry: &Entry,
+    record: &mut Record,
+    unit: Option<&UnitPlan>,
+    config: &Config,
+) -> Result<()> {
+    match (criu, unit) {
+        (None, _) => {}
+        (Some(pid), None) => record.cgroup.add(pid)?,
+        (Some(pid), Some(unit)) => placement::start_unit(entry, record, unit, pid)?,
+    }
+    placement::hand_over(&record.cgroup, config)
+}
+
+/// Takes hold of the restored init process, and writes down which it is.
+fn note_init(entry: &Entry, record: &mut Record, pid: i32) -> Result<Child> {
+    let child = adopt(pid)?;
+    let init = store::ProcessId::of(child.pid)?;
+    record.init =
+        Some(init.ok_or_else(|| Error::Request("the restored init process has ended at once".into()))?);
+    entry.save(record)?;
+    Ok(child)
 }
 
 /// Adds to the refusal of a process id who has it, where the ids are those that we see.
