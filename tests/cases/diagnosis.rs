@@ -266,7 +266,8 @@ fn file_replaced(test: &Test) -> Outcome {
     let container = test.run_script(script)?;
     is_there(&container, "/ready")?;
     // Another file system is mounted where the file lies, with a file of that name.
-    let (init, script) = (container.pid()?.to_string(), "mount -t tmpfs none /a; echo 2 >/a/file");
+    let (init, script) =
+        (container.pid()?.to_string(), "PATH=/bin && mount -t tmpfs none /a && echo 2 >/a/file");
     Cmd::new("nsenter").args(["-t", &init, "-m", "/bin/sh", "-c", script]).succeeds()?;
     fails(&container, &[], &["file-replaced", "(sh)", "open it again"])
 }

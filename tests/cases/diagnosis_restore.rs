@@ -169,14 +169,13 @@ fn external_mount_unknown(test: &Test) -> Outcome {
 
 /// A container that shares the host's process ids can be there once.
 fn pid_taken(test: &Test) -> Outcome {
-    let container =
-        test.container(&test.bundle()?.without_namespace("pid").script("exec sleep 1000").build()?);
+    let container = test.container(&test.bundle()?.without_namespace("pid").script(SLEEPER).build()?);
     container.run(&[])?;
     let images = test.new_path("images");
     container.checkpoint(&images, &["--leave-running"])?;
     let pid = container.pid()?;
     let again = test.container(&container.bundle);
-    fails(&again, &images, &["pid-taken", &format!("process id {pid}, of sleep")])?;
+    fails(&again, &images, &["pid-taken", &format!("process id {pid}, of sh")])?;
     assert_eq!(container.status()?, "running");
     Ok(())
 }

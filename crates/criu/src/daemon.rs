@@ -6,13 +6,12 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use sys::spawn::{Child, Exit, Spawn};
 
 use crate::error::Ended;
 use crate::session::{Stdio, add_last_words};
-use crate::{Error, Images, Result, Tls, diagnose, log};
+use crate::{Error, Images, Result, Tls, diagnose};
 
 /// The numbers of the directories and of what else is passed, inside criu.
 const IMAGES: i32 = 3;
@@ -91,13 +90,13 @@ impl Task {
 impl Daemon<'_> {
     /// Runs it until it is done.
     pub fn run(&self) -> Result<()> {
-        let since = SystemTime::now();
+        let log = self.images.log();
         let stdio = Stdio::open().map_err(Error::Start)?;
         let exit = self.spawn(&stdio).and_then(|mut child| child.wait()).map_err(Error::Start)?;
         if exit == Exit::Code(0) {
             return Ok(());
         }
-        let mut words = log::read(self.images.work(), self.images.log_name(), since);
+        let mut words = log.read();
         add_last_words(&mut words, &stdio.stderr);
         let diagnosis = diagnose::diagnose(&words.lines);
         Err(Error::Ended(Box::new(Ended { command: self.task.name(), exit, words, diagnosis })))

@@ -153,23 +153,40 @@ impl Report {
     }
 }
 
-/// Reads the log `name` in `dir`; an empty report when there is none, or one that was last written before `since`,
-/// which is that of an earlier operation: criu can fail before it opens its log.
-pub fn read(dir: BorrowedFd<'_>, name: &str, since: SystemTime) -> Report {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut report = Report::default();
-    let fresh = |file: &File| {
-        let written = file.metadata().and_then(|meta| meta.modified());
-        written.is_ok_and(|written| written + TIMESTAMP_LAG >= since)
-    };
-    let file = openat(dir, name, flags, Mode::empty()).map(File::from);
-    if let Some(file) = file.ok().filter(fresh) {
-        // What was read before an error is worth having.
-        let _ = report.scan(file);
-        let dir = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-        report.path = dir.ok().map(|dir| dir.join(name));
+/// A log that an operation is about to write.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    dir: BorrowedFd<'a>,
+    name: &'a str,
+    /// Asked for beforehand: of a directory that was opened in a mount namespace which has ended, the kernel tells the path from its
+    /// mount on only.
+    path: Option<PathBuf>,
+    since: SystemTime,
+}
+
+impl<'a> Expected<'a> {
+    /// The log `name` in `dir`, to be written from now on.
+    pub fn new(dir: BorrowedFd<'a>, name: &'a str) -> Self {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        Self { dir, name, path: path.ok().map(|path| path.join(name)), since: SystemTime::now() }
     }
-    report
+
+    /// Reads it; an empty report when there is none, or only that of an earlier operation: criu can fail before it opens its log.
+    pub fn read(&self) -> Report {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut report = Report::default();
+        let is_fresh = |file: &File| {
+            let written = file.metadata().and_then(|meta| meta.modified());
+            written.is_ok_and(|written| written + TIMESTAMP_LAG >= self.since)
+        };
+        let file = openat(self.dir, self.name, flags, Mode::empty()).map(File::from);
+        if let Some(file) = file.ok().filter(is_fresh) {
+            // What was read before an error is worth having.
+            let _ = report.scan(file);
+            report.path.clone_from(&self.path);
+        }
+        report
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::wire;
+use crate::{log, wire};
 
 /// Where the images, the work files and the log are.
 ///
@@ -38,6 +38,11 @@ impl<'a> Images<'a> {
     /// The log's name in [`Images::work`].
     pub fn log_name(&self) -> &str {
         self.log_file.as_deref().unwrap_or("criu.log")
+    }
+
+    /// The log that an operation which begins now will write.
+    pub(crate) fn log(&self) -> log::Expected<'_> {
+        log::Expected::new(self.work(), self.log_name())
     }
 
     /// Options with these places and nothing else.

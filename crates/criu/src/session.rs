@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use sys::spawn::{Child, Exit, Spawn};
@@ -279,7 +279,8 @@ impl Session {
             pid: request.pid,
             ..Default::default()
         };
-        let since = SystemTime::now();
+        let log = request.images.map(Images::log);
+        let log = || log.as_ref().map(log::Expected::read).unwrap_or_default();
         self.busy = true;
         let process = self.process.as_ref().map(|process| process.child.pidfd());
         let mut exchange = Exchange::new(socket, process, operation);
@@ -298,9 +299,9 @@ impl Session {
                 return Ok((*answer, timeline));
             }
             Ok(Ending::Answer { answer, refusal }) => {
-                failure(Failed { operation, stage, refusal, answer }, read_log(request.images, since))
+                failure(Failed { operation, stage, refusal, answer }, log())
             }
-            Ok(Ending::Closed) => self.death(operation, stage, read_log(request.images, since)),
+            Ok(Ending::Closed) => self.death(operation, stage, log()),
             Err(error) => error,
         };
         self.ended_by = Some(operation);
@@ -362,19 +363,17 @@ pub(crate) struct Failed {
 
 /// Completes a bad answer with what the log says.
 pub(crate) fn failure(failed: Failed, log: log::Report) -> Error {
+    // A log on a full disk has no more than its beginning.
+    let told: Vec<_> = failed.answer.cr_errmsg.iter().filter_map(|line| log::Line::parse(line)).collect();
     Error::Failed(Box::new(Failure {
         operation: failed.operation,
         stage: failed.stage,
         refusal: failed.refusal,
         errno: failed.answer.cr_errno.filter(|errno| *errno != 0),
+        diagnosis: diagnose::diagnose(&log.lines).or_else(|| diagnose::diagnose(&told)),
         message: failed.answer.cr_errmsg,
-        diagnosis: diagnose::diagnose(&log.lines),
         log,
     }))
-}
-
-fn read_log(images: Option<&Images<'_>>, since: SystemTime) -> log::Report {
-    images.map(|images| log::read(images.work(), images.log_name(), since)).unwrap_or_default()
 }
 
 /// An answer that lacks what it is about.

@@ -169,6 +169,11 @@ fn success_false_carries_errno_and_message() {
     };
     assert_eq!(failed(Some(3), None), "criu dump failed: no such process");
     assert_eq!(failed(None, Some("Error (a.c:1): odd\n")), "criu dump failed: Error (a.c:1): odd");
+    let full = failed(
+        None,
+        Some("Error (criu/page-xfer.c:263): page-xfer: Unable to spice data: No space left on device"),
+    );
+    assert!(full.contains("[no-space]: Error (criu/page-xfer.c:263)"), "{full}");
     let harmless =
         "Error (criu/util.c:1533): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted";
     assert_eq!(failed(None, Some(harmless)), "criu dump failed: criu gives no reason");

@@ -6,11 +6,11 @@ use super::images::Place;
 use super::inspect::Inspect;
 use super::subject::short;
 use crate::error::{Error, Result, Step};
-use criu::log::Line;
+use criu::log::{Expected, Line};
 use serde_json::{Value, json};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The name that docker knows the images by, for as long as it takes.
 pub(super) const CHECKPOINT: &str = "rt-docker";
@@ -81,12 +81,13 @@ impl<'a> Plan<'a> {
 /// Has the engine restore a container; its first process. `tell` hears of each step.
 pub fn hand_back(request: &HandBack, tell: &mut dyn FnMut(&str)) -> Result<i32> {
     let plan = Plan::new(request)?;
-    let since = SystemTime::now();
+    let log_dir = super::images::open_dir(&request.container.static_dir).ok();
+    let log = log_dir.as_ref().map(|dir| Expected::new(dir.as_fd(), super::RESTORE_LOG));
     let handed = Handed::new(&request.images, &plan.place)?;
     tell(&format!("images for the engine are in {}", plan.place.display()));
     let done = plan.ask(tell);
     if let Err(error) = done {
-        return Err(diagnosed(error, request, since));
+        return Err(diagnosed(error, log.as_ref()));
     }
     drop(handed);
     let now = request.engine.inspect(&request.container.id)?;
@@ -139,10 +140,8 @@ impl Drop for Handed<'_> {
 }
 
 /// The engine's error, with what CRIU's log says where the engine keeps it.
-fn diagnosed(error: Error, request: &HandBack, since: SystemTime) -> Error {
-    let log = super::images::open_dir(&request.container.static_dir)
-        .map(|dir| criu::log::read(dir.as_fd(), super::RESTORE_LOG, since))
-        .unwrap_or_default();
+fn diagnosed(error: Error, log: Option<&Expected<'_>>) -> Error {
+    let log = log.map(Expected::read).unwrap_or_default();
     let Some(found) = criu::diagnose::diagnose(&log.lines) else {
         return match log.cause() {
             Some(line) => Error::Request(format!("{error}: {}", sys::one_line(&Line::to_string(line)))),

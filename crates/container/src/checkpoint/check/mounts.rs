@@ -120,6 +120,8 @@ fn problem(mount: &Mount, device: &Device<'_>, allowed: &Allowed) -> Option<Clas
         ("/", kind) => {
             (!KNOWN.contains(&kind) && !allowed.file_systems.accept(kind)).then_some(Class::MountType)
         }
+        // Its root is told from where the reader stands (cgroup_namespaces(7)), so "/" in the container is none here. CRIU mounts it anew.
+        (_, "cgroup" | "cgroup2") => None,
         _ => (!device.has_root).then_some(Class::MountOutside),
     }
 }
@@ -143,11 +145,12 @@ mod tests {
 346 340 8:1 /home/volume /volume rw - ext4 /dev/sda1 rw\n\
 347 340 8:2 / /disk rw - xfs /dev/sdb1 rw\n\
 348 340 0:60 / /mnt/a\\040b rw - fuse.sshfs host: rw\n\
-349 340 0:61 /sub /only rw - tmpfs tmpfs rw\n";
+349 340 0:61 /sub /only rw - tmpfs tmpfs rw\n\
+350 340 0:27 /../counter /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
 
     fn problems(external: &[&str], allowed: &Allowed) -> Vec<(Class, String)> {
         let mounts: Vec<_> = MOUNTINFO.lines().filter_map(parse).collect();
-        assert_eq!((mounts.len(), mounts[0].id), (10, 340));
+        assert_eq!((mounts.len(), mounts[0].id), (11, 340));
         let external = external.iter().map(|place| (*place).to_owned()).collect();
         judge(&mounts, &external, allowed)
             .into_iter()
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_mount_over_a_mount_is_seen() {
-        let over = "350 341 0:62 / /proc rw - tmpfs none rw\n";
+        let over = "351 341 0:62 / /proc rw - tmpfs none rw\n";
         let mounts: Vec<_> = [MOUNTINFO, over].concat().lines().filter_map(parse).collect();
         let found: Vec<u64> = covered(&mounts).into_iter().filter(|(_, is)| *is).map(|(id, _)| id).collect();
         assert_eq!(found, [341]);
