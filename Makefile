@@ -14,12 +14,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Statically linked, and at fixed addresses (decision 0008): create, run and exec go on as a copy of the
-# program, and a copy that needs neither libraries nor relocations starts sooner. The target is the machine's own, but has to be named: without it cargo would
-# hand the flag to procedural macros too, which are libraries for the compiler and cannot be static.
+# Statically linked, at fixed addresses (decision 0008), with what is seldom needed behind the rest (0009): create, run and exec
+# go on as a copy of the program, and a copy that needs neither libraries nor relocations starts sooner. The target is the machine's
+# own, but has to be named: without it cargo would hand the flags to procedural macros too, which are libraries for the compiler and
+# cannot be static.
 # The compiler knows where libseccomp is, which differs between machines and architectures.
 STATIC := export CARGO_BUILD_TARGET=$$(rustc -vV | sed -n 's/^host: //p') \
-	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static -C relocation-model=static" LIBSECCOMP_LINK_TYPE=static \
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static -C relocation-model=static -C link-arg=-Wl,-T,crates/rt/seldom.ld" LIBSECCOMP_LINK_TYPE=static \
 	LIBSECCOMP_LIB_PATH="$${LIBSECCOMP_LIB_PATH:-$$(dirname "$$(cc -print-file-name=libseccomp.a)")}" &&
 
 build: ## build the release binary, target/release/rt, which needs no libraries

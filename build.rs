@@ -6,6 +6,8 @@ fn main() {
     println!("cargo::rustc-env=RT_COMMIT={}", commit().unwrap_or_else(|| "unknown".into()));
     println!("cargo::rustc-env=RT_RUSTC={}", rustc().unwrap_or_else(|| "unknown".into()));
     println!("cargo::rerun-if-changed=build.rs");
+    // The linker reads it when the Makefile says so, which cargo does not see.
+    println!("cargo::rerun-if-changed=crates/rt/seldom.ld");
     // A missing file counts as changed on every build, so only what is there is watched.
     for path in [".git/HEAD", ".git/refs/heads/main"] {
         if std::path::Path::new(path).exists() {
