@@ -62,7 +62,7 @@ integration: ## the integration tests (needs root; ARGS=checkpoint picks those w
 compat: ## the same bundles and command lines on rt and on runc (needs root; ARGS=mounts picks by name)
 	cargo test --locked --test compat -- $(ARGS)
 
-test-engines: ## podman, containerd and docker with rt (needs root; ARGS=podman::exec picks by name)
+test-engines: ## podman, containerd, docker and Kubernetes' interface with rt (needs root; ARGS=podman::exec picks by name)
 	@scripts/setup engines
 	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test engines -- $(ARGS)
 

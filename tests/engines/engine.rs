@@ -25,7 +25,7 @@ pub(crate) struct Engine {
 }
 
 /// All of them.
-pub(crate) static ALL: [Engine; 3] = [PODMAN, CONTAINERD, DOCKER];
+pub(crate) static ALL: [Engine; 5] = [PODMAN, CONTAINERD, CRI, CRI_2, DOCKER];
 
 const PODMAN: Engine = Engine {
     name: "podman",
@@ -51,6 +51,35 @@ const CONTAINERD: Engine = Engine {
     has_daemon: true,
     versions: "containerd --version | cut -d ' ' -f 1,3",
     tables: &[include_str!("tables/containerd-life.txt"), include_str!("tables/containerd-checkpoint.txt")],
+};
+
+/// containerd as Kubernetes uses it: pods, and containers in them; the runtimes are its handlers.
+const CRI: Engine = Engine {
+    name: "cri",
+    shell: concat!(include_str!("shell/containerd.bash"), include_str!("shell/cri.bash")),
+    needs: &[needs::containerd, needs::cni],
+    has_daemon: true,
+    versions: CONTAINERD.versions,
+    tables: &[
+        include_str!("tables/cri-life.txt"),
+        include_str!("tables/cri-pods.txt"),
+        include_str!("tables/cri-streams.txt"),
+        include_str!("tables/cri-crash.txt"),
+    ],
+};
+
+/// The same with a containerd that has CheckpointContainer.
+const CRI_2: Engine = Engine {
+    name: "cri-2",
+    shell: concat!(
+        include_str!("shell/containerd.bash"),
+        include_str!("shell/cri.bash"),
+        include_str!("shell/cri-2.bash")
+    ),
+    needs: &[needs::containerd_2, needs::cni],
+    has_daemon: true,
+    versions: "/opt/rt-containerd/bin/containerd --version | cut -d ' ' -f 1,3",
+    tables: &[include_str!("tables/cri-2.txt")],
 };
 
 /// One daemon knows both runtimes; some operations have one of their own, with the runtime as its default.

@@ -4,8 +4,13 @@
 //! the engine cannot do it, and the case is skipped with what was said; where it passes, `rt` must pass, too.
 //! `cargo test --test engines -- podman::exec` picks by name; `RT_BLESS=1` writes docs/engines-table.md from a whole run.
 
-#![allow(clippy::print_stdout, reason = "the closing summary is this program's output")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the closing summary and a client's answers are its output"
+)]
 
+mod cri;
 mod engine;
 mod page;
 mod row;
@@ -24,6 +29,10 @@ fn table() -> Vec<(&'static Engine, Vec<Row>)> {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if let Some(("cri", words)) = words.split_first().map(|(first, words)| (first.as_str(), words)) {
+        return cri::main(words);
+    }
     let arguments = Arguments::from_args();
     let mut suite = Suite::new(env!("CARGO_BIN_EXE_rt")).module("docs", vec![page::case()]);
     for (engine, rows) in table() {

@@ -56,6 +56,7 @@ pub(crate) fn script(place: &Test, text: &str, apart: bool) -> Fallible<Cmd> {
         .env("TAG", place.tag())
         .env("BUSYBOX", place.busybox());
     let command = command.env("RT", &rt).env("RUNC", &runc).env("RUNTIME", runtime).env("NAME", name);
+    let command = command.env("SELF", std::env::current_exe()?);
     let command = command.env("DOCKER_NAME", if place.is_rt() { "rt" } else { "plain" });
     Ok(command.env("LIMIT", patience().as_secs().to_string()))
 }

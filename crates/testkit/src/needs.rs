@@ -72,6 +72,23 @@ pub fn containerd() -> Result<(), String> {
     engine("/usr/bin/ctr")
 }
 
+/// A containerd 2, where `scripts/get-containerd` puts it.
+///
+/// # Errors
+/// See [`root`].
+pub fn containerd_2() -> Result<(), String> {
+    met(Path::new("/opt/rt-containerd/bin/containerd").exists(), "containerd 2 (scripts/get-containerd)")
+}
+
+/// What gives Kubernetes' pods a network.
+///
+/// # Errors
+/// See [`root`].
+pub fn cni() -> Result<(), String> {
+    engine("/usr/lib/cni/ptp")?;
+    met(in_path("jq").is_some(), "jq in PATH")
+}
+
 /// A program of an engine, where Debian has it, and what all cases with engines use.
 fn engine(path: &str) -> Result<(), String> {
     unshare()?;

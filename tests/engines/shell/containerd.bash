@@ -1,5 +1,6 @@
 # containerd with its own client: a daemon that operations share, with a /run of its own; or one of the operation's own (`OWN=1`).
 # shellcheck shell=bash
+BIN=/usr/bin
 
 serve() {
     ip link set lo up
@@ -18,22 +19,27 @@ TEXT
 
 daemon() {
     echo "$BASHPID" >"$KIT/pid"
-    exec /usr/bin/containerd --config "$KIT/config.toml" >>"$KIT/log" 2>&1 9>&-
+    PATH=$BIN:$PATH exec "$BIN/containerd" --config "$KIT/config.toml" >>"$KIT/log" 2>&1 9>&-
 }
 
-client() { /usr/bin/ctr --address "$KIT/sock" -n "$KITTAG" "$@"; }
+client() { "$BIN/ctr" --address "$KIT/sock" -n "$KITTAG" "$@"; }
 
-# The image, once for all: written by hand, in the words of OCI's image specification.
+# The image, once for all.
 stock() {
     LIMIT=$((LIMIT * 4)) eventually client version
-    local oci=$KIT/oci layer config manifest arch
+    import docker.io/library/probe '["sh"]'
+}
+
+# Makes image $1 with the command $2: written by hand, in the words of OCI's image specification.
+import() {
+    local oci=$KIT/oci layer config manifest index arch
     arch=$(uname -m)
     case $arch in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac
     mkdir -p "$oci/blobs/sha256"
     tar -C "$PROBE" -cf "$oci/new" .
     layer=$(blob)
     cat >"$oci/new" <<TEXT
-{"architecture":"$arch","os":"linux","config":{"Env":["PATH=$PATHS"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
+{"architecture":"$arch","os":"linux","config":{"Env":["PATH=$PATHS"],"Cmd":$2},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
 TEXT
     config=$(blob)
     cat >"$oci/new" <<TEXT
@@ -43,7 +49,11 @@ TEXT
     echo '{"imageLayoutVersion":"1.0.0"}' >"$oci/oci-layout"
     echo "{\"schemaVersion\":2,\"manifests\":[$(described image.manifest.v1+json "$manifest")]}" >"$oci/index.json"
     tar -C "$oci" -cf "$KIT/image.tar" .
-    client image import --snapshotter native --index-name docker.io/library/probe:1 "$KIT/image.tar"
+    cp "$oci/index.json" "$oci/new"
+    index=$(blob)
+    # shellcheck disable=SC2086
+    client image import ${IMPORT:-} --snapshotter native --index-name "$1:1" "$KIT/image.tar"
+    client image tag "$1:1" "$1@sha256:$index"
 }
 
 # Files `new` under its digest.
@@ -72,7 +82,7 @@ case \$1:\${2:-} in
 run:*) first=(run --snapshotter native --fifo-dir $D/fifo --runc-root $KIT/ctd/$NAME --runc-binary $RUNTIME); shift ;;
 t:exec | task:exec) first=(task exec --fifo-dir $D/fifo --exec-id \"x\$\$\"); shift 2 ;;
 esac
-exec /usr/bin/ctr --address $KIT/sock -n $KITTAG \"\${first[@]}\" \"\$@\""
+exec $BIN/ctr --address $KIT/sock -n $KITTAG \"\${first[@]}\" \"\$@\""
 }
 
 inside() { ctr task exec "$C" "$@"; }

@@ -130,7 +130,7 @@ cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -name "*$TAG*" 2
 
 # Removes the cgroups that the engine leaves empty, parents of containers; one that is not empty stays, and the test finds it.
 remove_cgroups() {
-    local path end=$((SECONDS + 3))
+    local path end=$((SECONDS + 10))
     while [ -n "$(cgroups)" ] && [ "$SECONDS" -lt "$end" ]; do
         cgroups | while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null; done
         sleep 0.05
