@@ -29,7 +29,8 @@ conf_dir = "$KIT/cni"
 snapshotter = "native"
 default_runtime_name = "runc"
 $(handler runc "$RUNC")
-$(handler rt "$RT")
+$("$RT" engine-config containerd)
+Root = "$KIT/ctd/rt"
 $(handler gone /nowhere/rt)
 TEXT
     registry
@@ -40,7 +41,7 @@ TEXT
 REGISTRY=docker.io/library
 registry() { :; }
 
-# A RuntimeClass' handler, as `rt engine-config containerd` has it.
+# A RuntimeClass' handler: its name and its program.
 handler() {
     local at='plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
     printf '[%s.%s]\nruntime_type = "io.containerd.runc.v2"\n' "$at" "$1"
