@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, bail};
 
 use crate::cases::Case;
-use crate::{crowd, frozen};
+use crate::{crowd, engines, frozen};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench runtimes -- [--pairs N] [--cgroup2] [--write] [NAME...]
 
-Times rt against runc and crun. NAME is a part of a case's title and picks the cases that have it; without
+Times rt against runc and crun, also below podman, containerd and docker. NAME is a part of a case's title and picks the cases that have it; without
 one all are measured.
 
   --pairs N   measure N pairs of each case
@@ -25,6 +25,8 @@ pub(crate) struct Args {
     pub(crate) crowd: bool,
     /// Whether to measure how long containers stand still.
     pub(crate) frozen: bool,
+    /// Whether to measure through podman, containerd and docker.
+    pub(crate) engines: bool,
     pub(crate) pairs: Option<usize>,
     pub(crate) cgroup2: bool,
     pub(crate) write: bool,
@@ -38,6 +40,7 @@ impl Args {
             cases: Vec::new(),
             crowd: false,
             frozen: false,
+            engines: false,
             pairs: None,
             cgroup2: false,
             write: false,
@@ -56,8 +59,8 @@ impl Args {
                 name => names.push(name),
             }
         }
-        let titles: Vec<_> =
-            Case::ALL.map(Case::title).into_iter().chain([crowd::TITLE, frozen::TITLE]).collect();
+        let more = [crowd::TITLE, frozen::TITLE, engines::TITLE];
+        let titles: Vec<_> = Case::ALL.map(Case::title).into_iter().chain(more).collect();
         for name in &names {
             if !titles.iter().any(|title| title.contains(name)) {
                 bail!("no case has {name:?} in its title: {}", titles.join(", "));
@@ -70,6 +73,7 @@ impl Args {
         parsed.cases = Case::ALL.into_iter().filter(|case| picked(case.title())).collect();
         parsed.crowd = picked(crowd::TITLE);
         parsed.frozen = picked(frozen::TITLE);
+        parsed.engines = picked(engines::TITLE);
         Ok(parsed)
     }
 }

@@ -66,9 +66,14 @@ impl Bundles {
         Ok(bundle)
     }
 
+    /// The root file system of all.
+    pub(crate) fn rootfs(&self) -> PathBuf {
+        self.dir.join("rootfs")
+    }
+
     /// What that clock writes.
     pub(crate) fn gap(&self) -> PathBuf {
-        self.dir.join("rootfs").join(hog::GAP)
+        self.rootfs().join(hog::GAP)
     }
 
     /// Writes a bundle like `idle` for one of many that live at the same time, each in a cgroup of its own.

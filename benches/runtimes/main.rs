@@ -7,6 +7,7 @@ mod args;
 mod bundle;
 mod cases;
 mod crowd;
+mod engines;
 mod facts;
 mod frozen;
 mod hog;
@@ -25,6 +26,7 @@ use args::Args;
 use bundle::Bundles;
 use cases::{Case, Subject};
 use crowd::Crowd;
+use engines::{Engines, timed};
 use frozen::Frozen;
 use report::Measured;
 use runner::{Cost, Runner};
@@ -35,8 +37,12 @@ use view::Workdir;
 const WARM_UPS: usize = 2;
 
 fn main() -> ExitCode {
-    match try_main() {
-        Ok(()) => ExitCode::SUCCESS,
+    let outcome = match timed::called_as() {
+        Some(path) => timed::run(&path).map(ExitCode::from),
+        None => try_main().map(|()| ExitCode::SUCCESS),
+    };
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
@@ -73,11 +79,11 @@ fn in_view(args: &Args) -> Result<()> {
     let outcome =
         Bench { args, programs: &programs, runner: &runner, bundles: &bundles, workdir: &workdir }.run();
     let swept = runner.kill_leftovers().and_then(|()| view::remove_cgroups());
-    let (measured, crowds, frozen, floor) = outcome?;
+    let Results { measured, crowds, frozen, engines, floor } = outcome?;
     swept?;
 
     let facts = facts::list(&programs, cgroups, &load, &floor);
-    let figures = format!("{}{}\n{crowds}{facts}", report::table(&measured), frozen.text);
+    let figures = format!("{}{}{engines}\n{crowds}{facts}", report::table(&measured), frozen.text);
     println!("{figures}");
     ensure!(measured.iter().all(|it| it.has("rt")), "rt could not do every case");
     if args.write { report::write_page(&figures).and_then(|()| frozen.write()) } else { Ok(()) }
@@ -93,16 +99,35 @@ struct Bench<'a> {
     workdir: &'a Workdir,
 }
 
+/// What was measured.
+struct Results {
+    measured: Vec<Measured>,
+    /// Lines for the list of facts.
+    crowds: String,
+    frozen: Frozen,
+    /// A table.
+    engines: String,
+    /// The cost of a program that does nothing.
+    floor: Cost,
+}
+
 impl Bench<'_> {
-    /// Every case, the lines about many at once, and the cost of a program that does nothing.
-    fn run(&self) -> Result<(Vec<Measured>, String, Frozen, Cost)> {
+    /// Every case, the lines about many at once, and the cost of a program that does nothing; the engines last.
+    fn run(&self) -> Result<Results> {
         let nothing = [&*self.programs.busybox.to_string_lossy(), "true"];
         self.runner.run(&nothing).context("busybox true")?;
         let floor = self.runner.run(&nothing)?;
         let measured = self.args.cases.iter().map(|case| self.measure(*case)).collect::<Result<_>>()?;
         let crowds = if self.args.crowd { self.crowds()? } else { String::new() };
         let frozen = if self.args.frozen { self.frozen()? } else { Frozen::default() };
-        Ok((measured, crowds, frozen, floor))
+        let engines = if self.args.engines { self.engines()? } else { String::new() };
+        Ok(Results { measured, crowds, frozen, engines, floor })
+    }
+
+    /// What engines make of it, with rt and with runc.
+    fn engines(&self) -> Result<String> {
+        let (dir, rootfs) = (self.workdir.path(), self.bundles.rootfs());
+        Engines::new(self.programs, self.runner, dir, &rootfs, self.args.pairs)?.measure()
     }
 
     /// Many containers at once, for each runtime that can be used at all.

@@ -76,10 +76,15 @@ impl Runner {
 
     /// Runs a command to its end, its standard streams on /dev/null; an error unless it succeeds.
     pub(crate) fn run(&self, args: &[&str]) -> Result<Cost> {
+        self.run_telling(args, &self.null)
+    }
+
+    /// The same, but its standard error is a file.
+    pub(crate) fn run_telling(&self, args: &[&str], errors: &File) -> Result<Cost> {
         let argv = args.iter().map(|arg| text(arg)).collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
         let pid = match sys::process::fork(Namespaces::default(), None)? {
-            Forked::Child => self.become_command(&argv),
+            Forked::Child => self.become_command(&argv, errors),
             Forked::Parent(child) => child.pid,
         };
         let ended = self.wait(pid)?;
@@ -88,12 +93,12 @@ impl Runner {
         Ok(Cost { wall, ..Cost::default() }.with(&ended))
     }
 
-    /// The child's side of [`Self::run`].
-    fn become_command(&self, argv: &[CString]) -> ! {
+    /// The child's side of [`Self::run_telling`].
+    fn become_command(&self, argv: &[CString], errors: &File) -> ! {
         let ready = rustix::process::setpgid(None, None)
             .and_then(|()| rustix::stdio::dup2_stdin(&self.null))
             .and_then(|()| rustix::stdio::dup2_stdout(&self.null))
-            .and_then(|()| rustix::stdio::dup2_stderr(&self.null));
+            .and_then(|()| rustix::stdio::dup2_stderr(errors));
         if ready.is_ok() && sys::signal::reset_all().is_ok() {
             let _ = sys::process::exec(&argv[0], argv, &self.env);
         }
@@ -147,6 +152,14 @@ impl Runner {
     /// Forgets who has ended so far, before another process can have the same number.
     pub(crate) fn forget_ended(&self) {
         self.ended.borrow_mut().clear();
+    }
+
+    /// Waits until all has ended that commands have left running, but for these daemons.
+    pub(crate) fn wait_for_stragglers(&self, daemons: &[Pid]) -> Result<()> {
+        while let Some(pid) = children()?.into_iter().find(|pid| !daemons.contains(pid)) {
+            self.wait(pid)?;
+        }
+        Ok(())
     }
 
     /// Kills and reaps all that a failed command left running: all processes that have become our children.

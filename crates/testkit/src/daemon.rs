@@ -37,13 +37,48 @@ fn needs(programs: &[&str], what: &str) -> Result<(), String> {
     if all { Ok(()) } else { Err(format!("needs {what} in PATH")) }
 }
 
-/// An engine, with the image [`IMAGE`]; dropped, its containers and its daemon are ended.
+/// containerd, and its own client.
+///
+/// # Errors
+/// The reason why they cannot be had.
+pub fn containerd() -> Result<(), String> {
+    needs(&["containerd", "ctr", "runc"], "containerd, ctr and runc")
+}
+
+/// Where an engine keeps all that is its own.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// A directory that is not there yet.
+    pub place: String,
+    /// What its cgroups are called, and what stands in its processes' environment.
+    pub tag: String,
+    /// What its image is made of.
+    pub image: String,
+}
+
+impl Home {
+    fn of(test: &Test, name: &str) -> Fallible<Self> {
+        let image = test.bundle()?.script("true").build()?.path("/");
+        Ok(Self { place: test.new_path(name), tag: test.new_id(), image })
+    }
+}
+
+/// How an engine's own words differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Podman,
+    Docker,
+    Containerd,
+}
+
+/// An engine, with the image [`IMAGE`] (containerd has none: its client runs directories, too); dropped, its containers and its
+/// daemon are ended.
 #[derive(Debug)]
 pub struct Engine {
+    kind: Kind,
     program: String,
-    /// A tmpfs, which carries an overlay whatever the case's directory lies on.
-    place: String,
-    tag: String,
+    /// Its `place` is a tmpfs, which carries an overlay whatever it lies on.
+    home: Home,
     daemon: Option<Running>,
 }
 
@@ -53,14 +88,22 @@ impl Engine {
     /// # Errors
     /// When it does not work.
     pub fn podman(test: &Test, driver: &str, runtime: &Path) -> Fallible<Self> {
-        let this = Self::new(test, "podman", |place| {
-            format!(
-                "podman --root {place}/root --runroot {place}/run --tmpdir {place}/tmp --storage-driver {driver} \
-                 --cgroup-manager cgroupfs --runtime {}",
-                runtime.display()
-            )
-        })?;
-        this.import(test)?;
+        Self::podman_at(Home::of(test, "podman")?, driver, runtime)
+    }
+
+    /// The same, anywhere.
+    ///
+    /// # Errors
+    /// When it does not work.
+    pub fn podman_at(home: Home, driver: &str, runtime: &Path) -> Fallible<Self> {
+        let place = &home.place;
+        let words = format!(
+            "podman --root {place}/root --runroot {place}/run --tmpdir {place}/tmp --storage-driver {driver} \
+             --cgroup-manager cgroupfs --runtime {}",
+            runtime.display()
+        );
+        let this = Self::new(Kind::Podman, home, &words)?;
+        this.import()?;
         Ok(this)
     }
 
@@ -69,48 +112,79 @@ impl Engine {
     /// # Errors
     /// When it does not come up.
     pub fn docker(test: &Test, driver: &str) -> Fallible<Self> {
-        let mut this = Self::new(test, "docker", |place| format!("docker -H unix://{place}/socket"))?;
-        let place = &this.place;
+        Self::docker_at(Home::of(test, "docker")?, driver, &[])
+    }
+
+    /// The same anywhere, and with other runtimes beside runc, by their names.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn docker_at(home: Home, driver: &str, runtimes: &[(&str, &Path)]) -> Fallible<Self> {
+        let words = format!("docker -H unix://{}/socket", home.place);
+        let mut this = Self::new(Kind::Docker, home, &words)?;
+        let (place, tag) = (&this.home.place, &this.home.tag);
+        let runtimes = runtimes.iter().map(|(name, path)| format!("--add-runtime={name}={}", path.display()));
         let daemon = Cmd::new("dockerd")
             .args(["--experimental", "--bridge=none", "--iptables=false", "--ip6tables=false"])
-            .args(["--storage-driver", driver, "--cgroup-parent", &format!("/{}", this.tag)])
+            .args(["--storage-driver", driver, "--cgroup-parent", &format!("/{tag}")])
             .args(["-H", &format!("unix://{place}/socket"), "-p", &format!("{place}/pid")])
             .args(["--data-root", &format!("{place}/root"), "--exec-root", &format!("{place}/exec")])
-            .env("PATH", path_with_criu())
-            .env(TAG_VARIABLE, &this.tag);
-        this.daemon = Some(daemon.spawn()?);
-        let is_up =
-            becomes_true(patience() * 3, || this.cmd(&["info"]).output().is_ok_and(|info| info.code == 0));
-        if !is_up {
-            return Err("dockerd does not come up".into());
-        }
-        this.import(test)?;
+            .args(runtimes);
+        this.serve(daemon, "info")?;
+        this.import()?;
+        Ok(this)
+    }
+
+    /// containerd, and `ctr` in a namespace that is called after the tag, as its cgroups are.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn containerd_at(home: Home) -> Fallible<Self> {
+        let words = format!("ctr --address {}/socket --namespace {}", home.place, home.tag);
+        let mut this = Self::new(Kind::Containerd, home, &words)?;
+        let (place, config) = (&this.home.place, format!("{}/config.toml", this.home.place));
+        let text = format!(
+            "version = 2\nroot = \"{place}/root\"\nstate = \"{place}/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = \"{place}/socket\"\n"
+        );
+        fs::write(&config, text)?;
+        this.serve(Cmd::new("containerd").args(["--config", &config]), "version")?;
         Ok(this)
     }
 
     /// A command of this engine's: a script, since there is but one word for it.
-    fn new(test: &Test, name: &str, words: impl FnOnce(&str) -> String) -> Fallible<Self> {
-        let (place, program) = (test.new_path(name), format!("{}.sh", test.new_path(name)));
-        fs::create_dir(&place)?;
-        mount("tmpfs", &place, "tmpfs", MountFlags::empty(), None)?;
-        let this = Self { program, place, tag: test.new_id(), daemon: None };
+    fn new(kind: Kind, home: Home, words: &str) -> Fallible<Self> {
+        let Home { place, tag, .. } = &home;
+        let program = format!("{place}.sh");
+        fs::create_dir(place)?;
+        mount("tmpfs", place, "tmpfs", MountFlags::empty(), None)?;
         let path = path_with_criu();
         let script = format!(
-            "#!/bin/sh\nPATH={}\n{TAG_VARIABLE}={}\nexport PATH {TAG_VARIABLE}\nexec {} \"$@\"\n",
+            "#!/bin/sh\nPATH={}\n{TAG_VARIABLE}={tag}\nexport PATH {TAG_VARIABLE}\nexec {words} \"$@\"\n",
             path.display(),
-            this.tag,
-            words(&this.place)
         );
         // Not by us: a child of another case's would have it open for writing for a moment (ETXTBSY).
         let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
-        Cmd::new("sh").args(["-c", write, &this.program, &script]).succeeds()?;
-        Ok(this)
+        Cmd::new("sh").args(["-c", write, &program, &script]).succeeds()?;
+        Ok(Self { kind, program, home, daemon: None })
     }
 
-    fn import(&self, test: &Test) -> Fallible<()> {
-        let root = test.bundle()?.script("true").build()?.path("/");
+    /// Starts its daemon, and waits until it answers.
+    fn serve(&mut self, daemon: Cmd, question: &str) -> Fallible<()> {
+        let mut daemon = daemon.env("PATH", path_with_criu()).env(TAG_VARIABLE, &self.home.tag).spawn()?;
+        let answers = || self.cmd(&[question]).output().is_ok_and(|answer| answer.code == 0);
+        let is_settled = becomes_true(patience() * 3, || !daemon.is_running() || answers());
+        if is_settled && daemon.is_running() {
+            self.daemon = Some(daemon);
+            return Ok(());
+        }
+        daemon.kill();
+        Err(format!("does not come up: {}", daemon.output()?).into())
+    }
+
+    fn import(&self) -> Fallible<()> {
         let script = "tar -C \"$0\" -c . | \"$1\" import - \"$2\"";
-        Cmd::new("sh").args(["-c", script, &root, &self.program, IMAGE]).succeeds()?;
+        Cmd::new("sh").args(["-c", script, &self.home.image, &self.program, IMAGE]).succeeds()?;
         Ok(())
     }
 
@@ -118,6 +192,12 @@ impl Engine {
     #[must_use]
     pub fn program(&self) -> &str {
         &self.program
+    }
+
+    /// Its daemon's process.
+    #[must_use]
+    pub fn daemon(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Running::pid)
     }
 
     /// `<engine> <args>`.
@@ -130,15 +210,23 @@ impl Engine {
     /// # Errors
     /// When it does not start.
     pub fn run(&self, name: &str, options: &[&str], script: &str) -> Fallible<()> {
-        // This machine's root may not raise limits, and not every docker's filter is known to CRIU.
-        let own = match &self.daemon {
-            None => ["--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"],
-            Some(_) => ["--security-opt=seccomp=unconfined", "--ulimit=nofile=1024:1024"],
-        };
-        let parent = format!("--cgroup-parent=/{}", self.tag);
-        let run = self.cmd(&["run", "-d", "--network=none", &parent, "--name", name]).args(own).args(options);
+        let run = self.cmd(&["run"]).args(self.options()).args(["-d", "--name", name]).args(options);
         run.args([IMAGE, "sh", "-c", script]).succeeds()?;
         Ok(())
+    }
+
+    /// What `run` needs on machines like the test's: root may not raise limits there, and not every docker's filter is known to CRIU.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let own: &[&str] = match self.kind {
+            Kind::Podman => &["--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"],
+            Kind::Docker => {
+                &["--network=none", "--security-opt=seccomp=unconfined", "--ulimit=nofile=1024:1024"]
+            }
+            Kind::Containerd => return Vec::new(),
+        };
+        let parent = format!("--cgroup-parent=/{}", self.home.tag);
+        own.iter().map(|option| (*option).to_owned()).chain([parent]).collect()
     }
 
     /// What `inspect` tells of a container in a format of Go's.
@@ -153,11 +241,16 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let ids = self.cmd(&["ps", "-aq"]).output().map(|output| output.stdout).unwrap_or_default();
-        for id in ids.split_whitespace() {
+        let (list, removal): (&[&str], [&[&str]; 2]) = match self.kind {
             // podman would first ask it to end, for ten seconds.
-            let _ = self.cmd(&["kill", id]).output();
-            let _ = self.cmd(&["rm", "-f", id]).output();
+            Kind::Podman | Kind::Docker => (&["ps", "-aq"], [&["kill"], &["rm", "-f"]]),
+            Kind::Containerd => (&["container", "ls", "-q"], [&["task", "rm", "-f"], &["container", "rm"]]),
+        };
+        let ids = self.cmd(list).output().map(|output| output.stdout).unwrap_or_default();
+        for id in ids.split_whitespace() {
+            for words in removal {
+                let _ = self.cmd(words).arg(id).output();
+            }
         }
         if let Some(daemon) = &mut self.daemon {
             if let Some(pid) = Pid::from_raw(daemon.pid().cast_signed()) {
@@ -168,10 +261,12 @@ impl Drop for Engine {
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        for place in places.filter(|place| place.starts_with(&self.place)).collect::<Vec<_>>().iter().rev() {
+        for place in
+            places.filter(|place| place.starts_with(&self.home.place)).collect::<Vec<_>>().iter().rev()
+        {
             let _ = unmount(*place, UnmountFlags::DETACH);
         }
-        remove_cgroups(&self.tag);
+        remove_cgroups(&self.home.tag);
     }
 }
 
