@@ -144,9 +144,12 @@ daemon_again() {
     LIMIT=$((LIMIT * 4)) eventually client version
 }
 
+# With what it has started and what ends with it, a moment later: docker's containerd, which the next daemon would take for alive.
 kill_daemon() {
+    local children child
+    children=$(pgrep -x -P "$(cat "$D/daemon")" containerd)
     kill -9 "$(cat "$D/daemon")"
-    tail --pid="$(cat "$D/daemon")" -f /dev/null
+    for child in $(cat "$D/daemon") $children; do eventually eval "! kill -0 $child"; done
 }
 
 # Ends the operation's own daemon. One that was killed may have forgotten a shim and its files, which are nobody's then.
