@@ -9,7 +9,7 @@ RT := $(TARGET_DIR)/release/rt
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-vm test-engines vm-shell lint unit integration compat docs bench fuzz install criu clean
+.PHONY: help build demo test test-vm test-engines test-vm-engines vm-shell lint unit integration compat docs bench fuzz install criu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test-vm: ## the integration tests in a virtual machine: cgroup v2 alone, AppArmo
 	@scripts/setup test-vm
 	@$(STATIC) scripts/vm test $(ARGS)
 
+test-vm-engines: ## podman with rt in such a machine: cgroup v2, booted by systemd (ARGS=podman::systemd_pod picks by name)
+	@scripts/setup test-vm
+	@$(STATIC) scripts/vm engines $(ARGS)
+
 vm-shell: ## a shell in that machine, with rt in PATH (ARGS=commands runs these there)
 	@scripts/setup test-vm
 	@$(STATIC) scripts/vm shell $(ARGS)
@@ -62,9 +66,10 @@ integration: ## the integration tests (needs root; ARGS=checkpoint picks those w
 compat: ## the same bundles and command lines on rt and on runc (needs root; ARGS=mounts picks by name)
 	cargo test --locked --test compat -- $(ARGS)
 
-test-engines: ## podman, containerd, docker and Kubernetes' interface with rt (needs root; ARGS=podman::exec picks by name)
+test-engines: ## podman, containerd, docker and Kubernetes' interface with rt, and `rt docker` (needs root; ARGS=podman::exec picks operations by name)
 	@scripts/setup engines
-	criu=$${RT_CRIU:-$$(scripts/get-criu)} && RT_CRIU=$$criu cargo test --locked --test engines -- $(ARGS)
+	export RT_CRIU=$${RT_CRIU:-$$(scripts/get-criu)} && cargo test --locked --test engines -- $(ARGS) && \
+	$(if $(ARGS),true,cargo test --locked --test integration -- docker::)
 
 bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it takes)
 	@scripts/setup bench

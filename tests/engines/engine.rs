@@ -40,6 +40,7 @@ const PODMAN: Engine = Engine {
         include_str!("tables/podman-limits.txt"),
         include_str!("tables/podman-confinement.txt"),
         include_str!("tables/podman-checkpoint.txt"),
+        include_str!("tables/podman-systemd.txt"),
     ],
 };
 

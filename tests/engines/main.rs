@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
     let (closing, code) = suite.finish(&arguments);
     let left = engine::stop_all();
-    print!("{closing}{left}");
+    print!("{closing}{left}{}", page::lines_under_systemd());
     match page::bless() {
         Ok(()) if left.is_empty() => code,
         Ok(()) => ExitCode::FAILURE,

@@ -11,7 +11,8 @@ const HEAD: &str = "# What was tried below the engines
 
 This page is written by a test (`RT_BLESS=1 make test-engines`) from a run of `tests/engines`. Each operation is a few commands of the
 engine and what they must print; it runs with runc first, then with rt. Where runc fails on the machine of the run, that says
-nothing about rt, and the note tells what was said.
+nothing about rt, and the note tells what was said. What is noted as of the VM ran with Debian 13's podman 5.4 and runc 1.1 where systemd is
+the first process and cgroup v2 alone is mounted: `make test-vm-engines` prints these lines.
 ";
 
 fn path() -> PathBuf {
@@ -60,7 +61,7 @@ pub(crate) fn bless() -> Fallible<()> {
         );
         for row in rows {
             let line = match results.get(&(engine.name, row.name)) {
-                Some(result) => line(row.what, result),
+                Some(result) => line(&row, result),
                 None => line_of(&old, engine.name, row.what)
                     .ok_or_else(|| format!("{} {} has not been tried yet", engine.name, row.name))?,
             };
@@ -73,6 +74,16 @@ pub(crate) fn bless() -> Fallible<()> {
     Ok(std::fs::write(path(), page)?)
 }
 
+/// The lines of the operations that need a machine of systemd's, when this is one: the run that writes the page has another.
+pub(crate) fn lines_under_systemd() -> String {
+    let results = results();
+    let rows =
+        crate::table().into_iter().flat_map(|(engine, rows)| rows.into_iter().map(move |row| (engine, row)));
+    rows.filter(|(_, row)| row.under_systemd)
+        .filter_map(|(engine, row)| Some(line(&row, results.get(&(engine.name, row.name))?)))
+        .collect()
+}
+
 /// The line of an operation in the page as it is.
 fn line_of(page: &str, engine: &str, what: &str) -> Option<String> {
     let (_, section) = page.split_once(&format!("\n## {engine}\n"))?;
@@ -80,18 +91,19 @@ fn line_of(page: &str, engine: &str, what: &str) -> Option<String> {
     section.lines().find(|line| line.starts_with(&format!("| {what} | "))).map(|line| format!("{line}\n"))
 }
 
-fn line(what: &str, result: &Result) -> String {
+fn line(row: &Row, result: &Result) -> String {
     let mark = |failure: &Option<String>| if failure.is_none() { "yes" } else { "no" };
     let note = match (&result.runc, &result.rt, result.note) {
         (_, None, Some(note)) => note.to_owned(),
         (Some(runc), _, _) => format!("with runc: {runc}"),
         (_, Some(rt), _) => rt.clone(),
+        _ if row.under_systemd => "VM".to_owned(),
         _ => String::new(),
     };
     // Paths of the run tell nothing.
     let words = note.split(' ').map(|word| if word.contains("/rt-tests/") { "..." } else { word });
     let note: String = words.collect::<Vec<_>>().join(" ").replace('|', "/").chars().take(200).collect();
-    format!("| {what} | {} | {} | {} |\n", mark(&result.runc), mark(&result.rt), note.trim())
+    format!("| {} | {} | {} | {} |\n", row.what, mark(&result.runc), mark(&result.rt), note.trim())
 }
 
 /// The versions of the engine's programs, of runc and of CRIU.

@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) prints: String,
     /// Whether it has a daemon of its own.
     pub(crate) own_daemon: bool,
+    /// Whether the machine's systemd makes the cgroups.
+    pub(crate) under_systemd: bool,
     /// Why runc cannot do it.
     pub(crate) not_runc: Option<&'static str>,
     pub(crate) needs: Vec<Need>,

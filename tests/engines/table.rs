@@ -8,7 +8,7 @@
 //!     20000
 //! ```
 //!
-//! The first line has its name and its title. Then come, indented: `needs NEED`, `own daemon` and `not runc: REASON`; the commands,
+//! The first line has its name and its title. Then come, indented: `needs NEED`, `own daemon`, `under systemd` and `not runc: REASON`; the commands,
 //! after `$`, with further lines of the same one after `>`; and what they print. An empty line ends it.
 
 use crate::row::Row;
@@ -17,13 +17,14 @@ use testkit::needs::{self, Need};
 const INDENT: &str = "    ";
 
 /// What a table may ask of the machine.
-const NEEDS: [(&str, Need); 8] = [
+const NEEDS: [(&str, Need); 9] = [
     ("controllers", needs::controllers),
     ("memory_controller", needs::memory_controller),
     ("cgroup_v1", needs::cgroup_v1),
     ("criu", needs::criu),
     ("criu_for_tcp", needs::criu_for_tcp),
     ("iptables", needs::iptables),
+    ("memory_tracking", needs::memory_tracking),
     ("newuidmap", needs::newuidmap),
     ("no_memory_tracking", needs::no_memory_tracking),
 ];
@@ -41,7 +42,16 @@ fn operation(text: &'static str) -> Row {
     let (name, what) =
         lines.next().and_then(|line| line.split_once(": ")).unwrap_or_else(|| panic!("no title: {text}"));
     let (script, prints) = (String::new(), String::new());
-    let mut row = Row { name, what, script, prints, own_daemon: false, not_runc: None, needs: Vec::new() };
+    let mut row = Row {
+        name,
+        what,
+        script,
+        prints,
+        own_daemon: false,
+        under_systemd: false,
+        not_runc: None,
+        needs: Vec::new(),
+    };
     for line in lines {
         let line = line.strip_prefix(INDENT).unwrap_or_else(|| panic!("{name}: not indented: {line}"));
         match line.split_once(' ') {
@@ -51,6 +61,10 @@ fn operation(text: &'static str) -> Row {
                 row.not_runc = reason.strip_prefix("runc: ");
             }
             _ if line == "own daemon" => row.own_daemon = true,
+            _ if line == "under systemd" => {
+                row.under_systemd = true;
+                row.needs.push(needs::booted_by_systemd);
+            }
             _ => row.prints += &format!("{line}\n"),
         }
     }

@@ -32,10 +32,11 @@ pub(crate) fn perform(engine: &'static Engine, row: &Row, place: &Test) -> Resul
 /// The operation's script.
 fn command(engine: &Engine, row: &Row, place: &Test, kit: &Kit) -> Fallible<Cmd> {
     let text = format!("{PRELUDE}\n{}\noperation() {{\n{}\n}}\nperform\n", engine.shell, row.script);
-    let own = if row.own_daemon { "1" } else { "" };
+    let word = |holds| if holds { "1" } else { "" };
     let is_apart = row.own_daemon || !engine.has_daemon;
-    let command = script(place, &text, is_apart)?.env("OWN", own).patient(4);
+    let command = script(place, &text, is_apart)?.env("OWN", word(row.own_daemon)).patient(4);
     Ok(command
+        .env("SYSTEMD", word(row.under_systemd))
         .env("KIT", &kit.directory)
         .env("KITTAG", &kit.tag)
         .env("PROBE", format!("{}/probe", kit.directory)))

@@ -267,6 +267,15 @@ pub fn systemd() -> Result<(), String> {
     met(has_v2, "cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified")
 }
 
+/// A machine that systemd has booted, whose cgroups it makes (`sd_booted(3)`), with cgroup v2.
+///
+/// # Errors
+/// See [`root`].
+pub fn booted_by_systemd() -> Result<(), String> {
+    cgroup_v2()?;
+    met(Path::new("/run/systemd/system").exists(), "systemd as the first process")
+}
+
 /// The hybrid layout, out of which views of v1 alone and of v2 alone can be made.
 ///
 /// # Errors

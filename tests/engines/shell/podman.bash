@@ -11,10 +11,24 @@ stock() {
 
 open_world() {
     ip link set lo up
+    PARENT=/$TAG
+    if [ -n "${SYSTEMD:-}" ]; then
+        # A slice of its own. Dashes in a slice's name tell what it lies in.
+        SLICE=${TAG//-/_}.slice
+        PARENT=$SLICE
+        mkdir "$D/systemd" "$D/dbus"
+        mount --bind /run/systemd "$D/systemd"
+        mount --bind /run/dbus "$D/dbus"
+    fi
     mount -t tmpfs tmpfs /run
     mount -t tmpfs -o mode=1777 tmpfs /dev/shm
     mkdir -p "$D/etc" "$D/networks" "$D/hooks" /run/lock
     chmod 755 /run
+    if [ -n "${SYSTEMD:-}" ]; then
+        mkdir /run/systemd /run/dbus
+        mount --move "$D/systemd" /run/systemd
+        mount --move "$D/dbus" /run/dbus
+    fi
     configure >"$D/etc/containers.conf"
     cat >"$D/etc/storage.conf" <<TEXT
 [storage]
@@ -33,7 +47,7 @@ case \$1 in
 run | create) first=(\"\$1\"); shift ;;
 pod) [ \"\$2\" = create ] && { first=(pod create); shift 2; } ;;
 esac
-[ -z \"\${first:-}\" ] || first+=(--cgroup-parent=/$TAG)
+[ -z \"\${first:-}\" ] || first+=(--cgroup-parent=$PARENT)
 exec /usr/bin/podman --runtime \"\${RUNTIME_NAME:-$NAME}\" \"\${first[@]}\" \"\$@\""
 }
 
@@ -45,7 +59,7 @@ log_driver = "k8s-file"
 env = ["PATH=$PATHS", "RT_TEST_TAG=$TAG"]
 netns = "none"
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "$([ -n "${SYSTEMD:-}" ] && echo systemd || echo cgroupfs)"
 events_logger = "file"
 runtime = "$NAME"
 runtime_supports_json = ["crun", "runc", "kata", "runsc", "rt"]
@@ -105,12 +119,12 @@ talking() {
     until_is one inside cat /got
 }
 
-# A way to give `rt checkpoint` an option that podman does not have: images that other runtimes take, too.
-portable() {
+# A way to give a command of rt's an option that this podman does not have.
+extended() {
     [ "$NAME" = rt ] || { echo "$RUNTIME"; return; }
-    wrapper portable "case \" \$* \" in *' checkpoint '*) set -- \"\$@\" --portable ;; esac
+    wrapper extended "case \" \$* \" in *' $1 '*) set -- \"\${@:1:\$#-1}\" $2 \"\${@: -1}\" ;; esac
 exec $RUNTIME \"\$@\""
-    echo "$D/bin/portable"
+    echo "$D/bin/extended"
 }
 
 # From now on the runtime's name stands for this binary: an archive wants to be restored by the name that made it.
@@ -150,6 +164,10 @@ close_world() {
     local left
     left=$(find "/run/$NAME" -mindepth 1 -maxdepth 1 ! -name '@seccomp' 2>/dev/null)
     left+=$(grep -o "$D/store/[^ ]*merged" /proc/self/mountinfo)
+    if [ -n "${SYSTEMD:-}" ]; then
+        left+=$(find "/sys/fs/cgroup/$SLICE" -name 'libpod-[0-9a-f]*')
+        systemctl stop "$SLICE"
+    fi
     remove_cgroups
     umount -R "$D/store/overlay" 2>/dev/null
     umount -l /dev/shm
