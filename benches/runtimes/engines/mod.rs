@@ -73,8 +73,8 @@ impl<'a> Engines<'a> {
         rootfs: &'a Path,
         pairs: Option<usize>,
     ) -> Result<Self> {
-        for path in ["/run", "/dev/shm"] {
-            sys::mount::mount_legacy("rt-bench", File::open(path)?, "tmpfs", 0, "mode=1777")?;
+        for (path, mode) in [("/run", "mode=755"), ("/dev/shm", "mode=1777")] {
+            sys::mount::mount_legacy("rt-bench", File::open(path)?, "tmpfs", 0, mode)?;
         }
         fs::create_dir("/run/lock")?;
         let named = |name| programs.runtimes.iter().find(|runtime| runtime.name == name);
