@@ -93,8 +93,8 @@ impl<'a> Engines<'a> {
             match family.is_there() {
                 Ok(()) => table += &self.rows(family)?,
                 Err(reason) => {
-                    eprintln!("SKIP {TITLE}: {family:?}: {reason}");
-                    absent += &format!("- without {family:?} ({reason})\n");
+                    eprintln!("SKIP {TITLE}: {}: {reason}", family.name());
+                    absent += &format!("- without {} ({reason})\n", family.name());
                 }
             }
         }
@@ -106,7 +106,7 @@ impl<'a> Engines<'a> {
     /// One line for each of an engine's operations.
     fn rows(&self, family: Family) -> Result<String> {
         let made = self.sides.iter().map(|side| self.make(family, side)).collect::<Result<Vec<_>>>();
-        let engines = made.with_context(|| format!("{TITLE}: {family:?}"))?;
+        let engines = made.with_context(|| format!("{TITLE}: {}", family.name()))?;
         let mut rows = String::new();
         for operation in Operation::of(family).iter().copied() {
             if operation.needs_criu() && !self.has_criu {
@@ -121,7 +121,7 @@ impl<'a> Engines<'a> {
 
     /// An engine of its own for each runtime, so that neither finds what the other has left warm.
     fn make(&self, family: Family, side: &Timed) -> Result<Engine> {
-        let word = format!("{family:?}-{}", side.name).to_lowercase();
+        let word = format!("{}-{}", family.name(), side.name);
         let home = Home {
             place: text(&self.dir.join(&word))?.to_owned(),
             tag: format!("{}-{word}", view::name()),
@@ -164,6 +164,14 @@ impl<'a> Engines<'a> {
 }
 
 impl Family {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+            Self::Docker => "docker",
+        }
+    }
+
     fn is_there(self) -> Result<(), String> {
         match self {
             Self::Podman => daemon::podman(),
