@@ -37,7 +37,6 @@ pub(crate) fn cases() -> Vec<Case> {
         both("two_mounts_at_one_place", two_mounts_at_one_place),
         rt_only("mounts_keep_their_attributes", "runc 1.1 loses some of them", mounts_keep_their_attributes),
         both("signals_and_timers", signals_and_timers),
-        rt_only("stopped_process", "runc hangs on cgroup v1", stopped_process),
         both("created_is_refused", created_is_refused),
         both("stopped_is_refused", stopped_is_refused),
         rt_only("as_spec_writes_it", "its output cannot be seen through runc's log", as_spec_writes_it),
@@ -413,29 +412,6 @@ fn two_mounts_at_one_place(test: &Test) -> Outcome {
     }
     assert_eq!(container.exec(&[], &["cat", "/volume/which"]).succeeds()?.stdout, "upper");
     Ok(())
-}
-
-/// A process that a signal has stopped: on cgroup v1 it is named, on cgroup2 it is stopped after the restore as well.
-fn stopped_process(test: &Test) -> Outcome {
-    let script = format!(
-        "(i=0; while :; do i=$((i+1)); echo $i >>/second; usleep 10000; done) & echo $! >/pid; {COUNTER}"
-    );
-    let container = test.run_script(&script)?;
-    counts_on(&container.bundle, "/second", 3)?;
-    let signal =
-        |signal: &str| container.exec(&[], &["sh", "-c", &format!("kill -{signal} $(cat /pid)")]).succeeds();
-    signal("STOP")?;
-    let images = test.new_path("images");
-    if needs::cgroup_v1().is_ok() && !test.is_on_v2() {
-        let output = container.cmd("checkpoint", &["--image-path", &images]).fails()?;
-        super::one_line(test, &output, &["stopped by a signal", "SIGCONT"])?;
-        signal("CONT")?;
-    }
-    container.checkpoint(&images, &[])?;
-    container.restore(&images, &[])?;
-    counts_on(&container.bundle, "/log", 3)?;
-    signal("CONT")?;
-    counts_on(&container.bundle, "/second", 3)
 }
 
 fn signals_and_timers(test: &Test) -> Outcome {

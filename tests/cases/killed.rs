@@ -129,7 +129,7 @@ fn restore(test: &Test) -> Outcome {
 }
 
 /// The criu that a runtime has started, once there is one.
-fn criu_of(running: &mut Running) -> Option<Pid> {
+pub(crate) fn criu_of(running: &mut Running) -> Option<Pid> {
     let pid = running.pid();
     let children = format!("/proc/{pid}/task/{pid}/children");
     while running.is_running() {

@@ -26,6 +26,7 @@ mod images_command;
 mod kept;
 mod kill;
 mod killed;
+mod kills;
 mod limits;
 mod list;
 mod moved;
@@ -50,6 +51,7 @@ mod spec;
 mod start;
 mod state;
 mod stdio;
+mod stopped;
 mod store;
 mod systemd;
 mod tcp;
@@ -79,6 +81,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("features", features::cases())
         .module("kill", also_on_v2(kill::cases()))
         .module("killed", killed::cases())
+        .module("kills", kills::cases())
         .module("list", list::cases())
         .module("kept", kept::cases())
         .module("moved", moved::cases())
@@ -107,6 +110,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("namespaces", also_on_v2(namespaces::cases()))
         .module("network", network::cases())
         .module("stdio", stdio::cases())
+        .module("stopped", also_on_v2(stopped::cases()))
         .module("systemd", systemd::cases())
         .module("tcp", tcp::cases())
         .module("resources", resources::cases())

@@ -19,6 +19,7 @@ pub const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const V1_STATE: &str = "freezer.state";
 const V2_FREEZE: &str = "cgroup.freeze";
+const PROCESSES: &str = "cgroup.procs";
 const V2_EVENTS: &str = "cgroup.events";
 
 /// How far freezing is.
@@ -71,18 +72,42 @@ impl Cgroup {
     /// Moves a process from the container's freezer to where we are ourselves: what it does must go on while the container stands
     /// still.
     pub fn expel(&self, pid: i32) -> Result<()> {
+        let (controller, hierarchy) = self.freezer_hierarchy()?;
+        let own = hierarchy.mountpoint.join(hierarchy.own_relative());
+        files::write(controller, &own, PROCESSES, &pid.to_string())
+    }
+
+    /// The directory in which a process is frozen with the container; it may be one below the container's.
+    pub fn freezer_of(&self, pid: i32) -> Result<PathBuf> {
+        let (controller, hierarchy) = self.freezer_hierarchy()?;
+        let memberships = files::read_list(controller, Path::new(&format!("/proc/{pid}")), "cgroup")?;
+        let place = memberships.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            let below = Path::new(path).strip_prefix(&hierarchy.root).ok()?;
+            controllers.split(',').any(|name| name == controller).then(|| hierarchy.mountpoint.join(below))
+        });
+        place.ok_or(Error::NoFreezer)
+    }
+
+    /// Moves a process back to where [`freezer_of`](Self::freezer_of) has found it; one that has ended meanwhile need not be moved.
+    pub fn readmit(&self, pid: i32, place: &Path) -> Result<()> {
+        match files::write(self.main().0, place, PROCESSES, &pid.to_string()) {
+            Err(error) if error.errno() == Some(Errno::SRCH) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn freezer_hierarchy(&self) -> Result<(&'static str, Hierarchy)> {
         let layout = Layout::detect()?;
         let (controller, hierarchy) = match self.freezer()? {
             Freezer::V1(_) => {
                 let has_freezer =
-                    |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|name| name == "freezer");
-                ("freezer", layout.hierarchies.iter().find(has_freezer))
+                    |hierarchy: &Hierarchy| hierarchy.controllers.iter().any(|name| name == "freezer");
+                ("freezer", layout.hierarchies.into_iter().find(has_freezer))
             }
-            Freezer::V2(_) => (UNIFIED, layout.unified.as_ref()),
+            Freezer::V2(_) => (UNIFIED, layout.unified),
         };
-        let Some(hierarchy) = hierarchy else { return Err(Error::NoFreezer) };
-        let own = hierarchy.mountpoint.join(hierarchy.own_relative());
-        files::write(controller, &own, "cgroup.procs", &pid.to_string())
+        Ok((controller, hierarchy.ok_or(Error::NoFreezer)?))
     }
 
     /// Lets the processes go on; nothing happens if they run already, or if the cgroup has gone with the last of them, as

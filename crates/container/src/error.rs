@@ -87,6 +87,11 @@ pub enum Error {
         /// What it did.
         error: criu::Error,
     },
+    /// criu died in the middle of a dump, and the container's first process with it.
+    #[error(
+        "{0}; the container's first process ended with it, since criu was making a system call in its name"
+    )]
+    Lost(Box<Error>),
     /// A system call.
     #[error(transparent)]
     Sys(#[from] sys::Error),
@@ -105,6 +110,7 @@ impl Error {
     pub fn class(&self) -> Option<criu::Class> {
         match self {
             Self::Criu(error) | Self::CriuProgram { error, .. } => error.class(),
+            Self::Lost(error) => error.class(),
             _ => None,
         }
     }

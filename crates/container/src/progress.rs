@@ -3,7 +3,7 @@
 use crate::checkpoint::images::size_of;
 use cgroup::Cgroup;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is there of an operation's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Gauge<'a> {
     cgroup: &'a Cgroup,
     way: Way,
     of: Option<u64>,
+    /// When it was looked last.
+    looked: Instant,
 }
 
 /// Which way it moves.
@@ -49,15 +51,19 @@ pub(crate) enum Way {
 
 impl<'a> Gauge<'a> {
     pub(crate) fn new(watch: Watch<'a>, way: Way, images: BorrowedFd<'a>, cgroup: &'a Cgroup) -> Self {
-        Self { watch, images, cgroup, way, of: None }
+        Self { watch, images, cgroup, way, of: None, looked: Instant::now() }
     }
 
     pub(crate) fn every(&self) -> Duration {
         self.watch.every
     }
 
-    /// Looks, and tells. What cannot be seen counts as nothing.
+    /// Looks, and tells, if it is time to. What cannot be seen counts as nothing.
     pub(crate) fn look(&mut self) {
+        if self.looked.elapsed() < self.watch.every {
+            return;
+        }
+        self.looked = Instant::now();
         let (images, cgroup) = (self.images, self.cgroup);
         let (from, to): (&dyn Fn() -> u64, &dyn Fn() -> u64) = match self.way {
             Way::Dump => (&|| resident(cgroup), &|| written(images)),

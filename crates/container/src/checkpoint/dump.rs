@@ -52,7 +52,9 @@ pub(super) fn run(
     frozen.status = request.status;
     frozen.gauge = gauge;
     let outcome = match frozen.dump(session, dump) {
-        Err(criu::Error::Died(death)) if frozen.is_written() && !after.stays() && has_ended(record)? => {
+        Err(criu::Error::Died(death))
+            if frozen.is_written() && !after.stays() && has_ended(record, 1000)? =>
+        {
             log::warn!("{}: {death}, when all was written", entry.id);
             DumpOutcome::default()
         }
@@ -60,7 +62,12 @@ pub(super) fn run(
             if frozen.is_written() {
                 dirs.spoil();
             }
-            return Err(of_criu(asked.explain(error, record)));
+            let has_died = matches!(error, criu::Error::Died(_));
+            let error = of_criu(asked.explain(error, record));
+            // It runs on from here, if it can.
+            drop(frozen);
+            let is_lost = has_died && has_ended(record, 100)?;
+            return Err(if is_lost { Error::Lost(Box::new(error)) } else { error });
         }
         Ok(outcome) => outcome,
     };
@@ -71,10 +78,11 @@ pub(super) fn run(
     Ok((outcome, frozen_time))
 }
 
-/// Whether CRIU, which has died meanwhile, had begun to kill the dumped processes: init is the first. Without it nothing of the
-/// container has run since the dump, and what is left of it is `destroy`'s to end; with it the container runs on.
-fn has_ended(record: &Record) -> Result<bool> {
-    record.init.map_or(Ok(true), |init| init.wait_end(1))
+/// Whether init ends within so many milliseconds of CRIU's death. After the dump CRIU had begun to kill then, and init is the first:
+/// nothing of the container has run since, and what is left of it is `destroy`'s to end; otherwise the container runs on. Before,
+/// init dies of the code and the registers that CRIU gave it for a system call, and that nobody else could take back.
+fn has_ended(record: &Record, milliseconds: u64) -> Result<bool> {
+    record.init.map_or(Ok(true), |init| init.wait_end(Duration::from_millis(milliseconds)))
 }
 
 /// Known before anything is frozen.

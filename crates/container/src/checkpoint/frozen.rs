@@ -3,7 +3,7 @@
 use super::companions::Companions;
 use super::external::{self, HollowMounts};
 use super::files::{self, StdioNames};
-use super::{After, outsiders, sockets};
+use super::{After, outsiders, sockets, stopped};
 use crate::error::{Error, Result};
 use crate::progress::Gauge;
 use crate::store::{Entry, Pending, ProcessId, Record};
@@ -38,6 +38,8 @@ pub(super) struct Frozen<'a> {
     companions: Companions<'a>,
     /// All images are there, and ours beside them.
     written: bool,
+    /// How often CRIU, which seizes the processes, is to be looked at.
+    seizing: Option<Duration>,
     /// Who is told that a lazy dump listens.
     pub(super) status: Option<File>,
     /// Who watches.
@@ -66,6 +68,7 @@ impl<'a> Frozen<'a> {
             hollow: Vec::new(),
             companions,
             written: false,
+            seizing: None,
             status: None,
             gauge: None,
         }
@@ -136,16 +139,20 @@ impl<'a> Frozen<'a> {
 
 impl Notify for Frozen<'_> {
     fn interval(&self) -> Option<Duration> {
-        self.gauge.as_ref().map(Gauge::every)
+        self.seizing.into_iter().chain(self.gauge.as_ref().map(Gauge::every)).min()
     }
 
     fn waiting(&mut self) {
+        stopped::look(self.criu, &mut self.seizing, self.entry, &mut self.record);
         self.gauge.iter_mut().for_each(Gauge::look);
     }
 
     fn pre_dump(&mut self) -> Answer {
         self.freeze()?;
-        match (outsiders::refusal(&outsiders::find(&self.record)?), self.after) {
+        let living = outsiders::living(&self.record)?;
+        stopped::settle(&living, self.entry, &mut self.record)?;
+        self.seizing = stopped::interval(&self.record, living.values());
+        match (outsiders::refusal(&outsiders::find(&living, &self.record)), self.after) {
             (None, _) => Ok(()),
             (Some(reason), After::Remove | After::ServeMemory) => Err(reason.into()),
             (Some(reason), After::LeaveRunning | After::LeavePaused) => {
@@ -156,6 +163,7 @@ impl Notify for Frozen<'_> {
     }
 
     fn query_external_files(&mut self) -> Answer<ExternalFiles> {
+        self.seizing = None;
         self.stdio = files::find(&self.record)?;
         let mut external: Vec<String> = self.stdio.iter().flatten().cloned().collect();
         // stdout and stderr may be one file; CRIU wants each name once.

@@ -29,7 +29,7 @@ mod pre_dump;
 mod request;
 pub(crate) mod small_file;
 mod sockets;
-mod stopped;
+pub(crate) mod stopped;
 mod unsupported;
 mod vet;
 
@@ -121,7 +121,6 @@ impl Subject {
         let plan = crate::tree::plan(entry, record, &config)?;
         unsupported::refuse(&config, &namespaces, &plan)?;
         let criu_config = criu_config::file(criu_config, &config)?;
-        stopped::refuse(record)?;
         Ok(Self { config, namespaces, plan, init: init.pid, is_paused: state == Status::Paused, criu_config })
     }
 

@@ -5,17 +5,24 @@ use crate::error::Result;
 use crate::store::Record;
 use rustix::process::Pid;
 use std::collections::BTreeMap;
+use sys::proc::Stat;
 
-/// The process ids of a container that are not below its init. Called while they stand still.
-pub(super) fn find(record: &Record) -> Result<Vec<i32>> {
-    let mut parents = BTreeMap::new();
+/// The living processes of a container.
+pub(super) fn living(record: &Record) -> Result<BTreeMap<i32, Stat>> {
+    let mut living = BTreeMap::new();
     for pid in record.cgroup.processes()? {
         let Some(stat) = Pid::from_raw(pid).map(sys::proc::stat).transpose()?.flatten() else { continue };
         if !stat.is_dead() {
-            parents.insert(pid, stat.parent);
+            living.insert(pid, stat);
         }
     }
-    Ok(not_below(&parents, record.init.map_or(0, |init| init.pid)))
+    Ok(living)
+}
+
+/// Those of them that are not below its init. Called while they stand still.
+pub(super) fn find(living: &BTreeMap<i32, Stat>, record: &Record) -> Vec<i32> {
+    let parents = living.iter().map(|(pid, stat)| (*pid, stat.parent)).collect();
+    not_below(&parents, record.init.map_or(0, |init| init.pid))
 }
 
 /// Of processes and their parents, those that are not below `init`.

@@ -1,7 +1,7 @@
 //! A copy of a container's memory, while it runs on.
 
 use super::request::Checkpoint;
-use super::{DUMP_LOG, Means, Subject};
+use super::{DUMP_LOG, Means, Subject, outsiders, stopped};
 use crate::error::{Error, Result};
 use crate::progress::Gauge;
 use crate::store::{Entry, Pending, ProcessId, Record};
@@ -31,29 +31,12 @@ pub(super) fn run(
         tls: request.memory.tls,
         ..PreDump::new(subject.init, dirs.for_criu(DUMP_LOG, subject.criu_config.clone()))
     };
-    let _thawed_later = (!subject.is_paused).then(|| Guard::new(entry, record, session.pid())).transpose()?;
-    let done = session.pre_dump(&round, &mut Watched(gauge));
+    let mut guard = Guard::new(entry, record, session.pid(), subject.is_paused, gauge)?;
+    let done = session.pre_dump(&round, &mut guard);
     if done.is_ok() && request.memory.sync {
         dirs.sync()?;
     }
     Ok(done)
-}
-
-/// Nobody who has a say in it.
-struct Watched<'a>(Option<Gauge<'a>>);
-
-impl Notify for Watched<'_> {
-    fn wanted(&self) -> bool {
-        false
-    }
-
-    fn interval(&self) -> Option<Duration> {
-        self.0.as_ref().map(Gauge::every)
-    }
-
-    fn waiting(&mut self) {
-        self.0.iter_mut().for_each(Gauge::look);
-    }
 }
 
 /// Known before anything is frozen.
@@ -73,14 +56,44 @@ fn require_tracking(session: &mut Session) -> Result<()> {
 struct Guard<'a> {
     entry: &'a Entry,
     record: Record,
+    /// The criu that is at work.
+    criu: Option<Pid>,
+    /// How often it is to be looked at; it does not tell when it has seized all.
+    seizing: Option<Duration>,
+    gauge: Option<Gauge<'a>>,
 }
 
 impl<'a> Guard<'a> {
-    fn new(entry: &'a Entry, record: &Record, criu: Option<i32>) -> Result<Self> {
-        let criu = criu.and_then(Pid::from_raw).map(ProcessId::of).transpose()?.flatten();
-        let guard = Self { entry, record: Record { pending: Some(Pending::Freeze), criu, ..record.clone() } };
-        guard.entry.save(&guard.record)?;
-        Ok(guard)
+    fn new(
+        entry: &'a Entry,
+        record: &Record,
+        criu: Option<i32>,
+        is_paused: bool,
+        gauge: Option<Gauge<'a>>,
+    ) -> Result<Self> {
+        let criu = criu.and_then(Pid::from_raw);
+        let seizing = stopped::interval(record, outsiders::living(record)?.values());
+        let mut record = record.clone();
+        record.pending = (!is_paused).then_some(Pending::Freeze);
+        record.criu = criu.map(ProcessId::of).transpose()?.flatten();
+        entry.save(&record)?;
+        Ok(Self { entry, record, criu, seizing, gauge })
+    }
+}
+
+/// Has no say in it.
+impl Notify for Guard<'_> {
+    fn wanted(&self) -> bool {
+        false
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.seizing.into_iter().chain(self.gauge.as_ref().map(Gauge::every)).min()
+    }
+
+    fn waiting(&mut self) {
+        stopped::look(self.criu, &mut self.seizing, self.entry, &mut self.record);
+        self.gauge.iter_mut().for_each(Gauge::look);
     }
 }
 

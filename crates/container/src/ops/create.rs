@@ -237,6 +237,7 @@ impl Unfinished {
             init: None,
             pending: Some(Pending::Creation),
             criu: None,
+            astray: None,
             stdio: stdio_links("self"),
             net_devices: None,
             resources: None,

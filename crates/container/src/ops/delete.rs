@@ -9,9 +9,10 @@ use crate::store::{Entry, ProcessId, Record, Store};
 use rustix::process::Signal;
 use spec::{Config, HookKind, Id};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-/// How long a killed process may take to end before it is an error, in seconds.
-const END_TIMEOUT: i64 = 10;
+/// How long a killed process may take to end before it is an error.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Deletes a container that has ended, or with `force` ends it first; then one that does not exist is no error.
 pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {

@@ -17,13 +17,15 @@ mod record;
 mod tests;
 
 pub(crate) use process::ProcessId;
-pub(crate) use record::{Pending, Record, VERSION};
+pub(crate) use record::{Astray, Pending, Record, VERSION};
 
+use crate::checkpoint::stopped;
 use crate::error::{Error, Result, Step};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use spec::Id;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -134,6 +136,18 @@ impl Store {
         Ok((entry, record))
     }
 
+    /// Opens a container to put a process into it: as [`look`](Self::look), but waits for a criu whose `rt` was killed, which might
+    /// freeze or dump that process with the others.
+    pub(crate) fn join(&self, id: &Id) -> Result<(Entry, Record)> {
+        let (entry, record) = self.look(id)?;
+        if record.criu.is_none() || !entry.try_lock()? {
+            return Ok((entry, record));
+        }
+        let record = entry.repair()?;
+        entry.unlock()?;
+        Ok((entry, record))
+    }
+
     /// Opens a container to change it: waits for the lock, and takes back whatever a killed `rt` left half done.
     pub(crate) fn lock(&self, id: &Id) -> Result<(Entry, Record)> {
         let entry = self.open(id)?;
@@ -201,8 +215,9 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty())
 }
 
-/// Seconds that a criu without its `rt` may take to give a container back: as long as a dump takes to write what it has in hand.
-const CRIU_TIMEOUT: i64 = 60;
+/// How long a criu without its `rt` may take to give a container back: as long as a dump takes to write what it has in hand. Twice, the
+/// second time with the container running.
+const CRIU_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An open container directory; the lock, once taken, lasts as long as this.
 #[derive(Debug)]
@@ -331,12 +346,17 @@ impl Entry {
     /// A criu whose `rt` was killed finds its socket closed at the next stage, takes its code out of the container's processes and
     /// ends. Until then they are in its hands.
     fn wait_for_criu(&self, record: &mut Record) -> Result<()> {
-        let Some(criu) = record.criu.take() else { return Ok(()) };
-        if record.pending == Some(Pending::Freeze) && criu.is_alive()? {
-            // It may wait for a process that cannot come to it while it is frozen. Those that it has reached stay where they are.
-            record.cgroup.thaw()?;
-        }
-        if criu.wait_end(CRIU_TIMEOUT)? {
+        stopped::bring_back(record)?;
+        let Some(criu) = record.criu else { return Ok(()) };
+        let is_over = stopped::wait_for_criu(criu, self, record, CRIU_TIMEOUT)? || {
+            // It may wait for something that cannot come while the container is frozen.
+            if record.pending == Some(Pending::Freeze) {
+                record.cgroup.thaw()?;
+            }
+            criu.wait_end(CRIU_TIMEOUT)?
+        };
+        if is_over {
+            record.criu = None;
             return Ok(());
         }
         Err(Error::Request(format!(

@@ -5,6 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// A process that later commands must find again, or find gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +37,10 @@ impl ProcessId {
         Ok(self.is_alive()?.then_some(pidfd))
     }
 
-    /// Waits for its end, at most so many seconds; whether it has come.
-    pub(crate) fn wait_end(self, seconds: i64) -> Result<bool> {
+    /// Waits for its end, at most so long; whether it has come.
+    pub(crate) fn wait_end(self, limit: Duration) -> Result<bool> {
         let Some(pidfd) = self.pidfd()? else { return Ok(true) };
-        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
         let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
         Ok(!self.is_alive()?)
     }

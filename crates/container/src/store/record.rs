@@ -38,6 +38,9 @@ pub(crate) struct Record {
     /// The criu that works on it; it may outlive the `rt` that has started it, and nobody else may touch the container then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criu: Option<ProcessId>,
+    /// A process of it that is out of its freezer for a moment; see `checkpoint::stopped`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub astray: Option<Astray>,
     /// Where init's stdin, stdout and stderr lead, as links in /proc/PID/fd print them.
     pub stdio: [String; 3],
     /// The host's network devices that it was lent; written before they are moved.
@@ -56,6 +59,15 @@ pub(crate) enum Pending {
     Creation,
     /// checkpoint froze a running container; undone by thawing it.
     Freeze,
+}
+
+/// A process that is not where it is frozen with its container, and where that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Astray {
+    pub process: ProcessId,
+    /// The cgroup's directory.
+    pub freezer: PathBuf,
 }
 
 impl Record {
@@ -89,6 +101,7 @@ impl Record {
             init: None,
             pending: Some(Pending::Creation),
             criu: None,
+            astray: None,
             stdio: Default::default(),
             net_devices: None,
             resources: None,

@@ -39,7 +39,7 @@ impl Look {
         if !pids.contains(&init) {
             pids.push(init);
         }
-        let outside = outsiders::find(record)?;
+        let outside = outsiders::find(&outsiders::living(record)?, record);
         pids.retain(|pid| !outside.contains(pid));
         let (processes, is_cut) = Process::read_all(&pids);
         let ipc = |pid| processes::namespaces(pid).into_iter().nth(2).flatten();

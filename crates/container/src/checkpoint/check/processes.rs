@@ -2,10 +2,12 @@
 
 use super::Allowed;
 use super::descriptors::Descriptor;
-use super::finding::Finding;
+use super::finding::{Finding, Verdict};
 use super::mappings::Mapping;
 use super::proc::{field, link, numbers, text};
+use crate::checkpoint::stopped::Signals;
 use criu::Class;
+use rustix::process::{Pid, Signal};
 
 /// More processes are not looked at.
 const MOST: usize = 4096;
@@ -25,6 +27,8 @@ pub(super) struct Process {
     /// Its namespaces (`/proc/PID/ns`), by kind, in the order of [`KINDS`].
     pub(super) namespaces: Vec<Option<String>>,
     pub(super) status: Status,
+    /// The signal that has stopped it, and those that wait until it goes on.
+    pub(super) stopped: Option<(Option<i32>, Signals)>,
     /// Whoever traces one of its threads.
     pub(super) tracer: Option<i32>,
     /// Its security label, if it has one.
@@ -67,7 +71,8 @@ impl Status {
 impl Process {
     /// Reads everything about a process; None when it has gone.
     pub(super) fn read(pid: i32) -> Option<Self> {
-        let status = Status::parse(&text(&format!("/proc/{pid}/status"))?);
+        let status_text = text(&format!("/proc/{pid}/status"))?;
+        let status = Status::parse(&status_text);
         let threads = numbers(&format!("/proc/{pid}/task")).into_iter().take(MOST_THREADS);
         let tracer_of = |tid| Some(Status::parse(&text(&format!("/proc/{pid}/task/{tid}/status"))?).tracer);
         let tracer = threads.filter_map(tracer_of).find(|tracer| *tracer != 0);
@@ -77,6 +82,7 @@ impl Process {
             name: name(pid),
             namespaces: namespaces(pid),
             status,
+            stopped: stop_signal(pid).map(|signal| (signal, Signals::parse(&status_text))),
             tracer,
             label: label
                 .map(|label| label.trim_end_matches(['\0', '\n']).to_owned())
@@ -145,6 +151,7 @@ pub(super) fn judge(process: &Process, init: &Process, allowed: &Allowed) -> Vec
         let by = shown(tracer, &name(tracer));
         findings.push(Finding::fails(Class::Traced, format!("{who}, by {by}")));
     }
+    findings.extend(stopped(process));
     if process.status.session == 0 && !process.is_zombie() {
         findings.push(Finding::unless(allowed.shell_job, Class::Session, &who));
     }
@@ -158,6 +165,34 @@ pub(super) fn judge(process: &Process, init: &Process, allowed: &Allowed) -> Vec
     findings.into_iter().map(|finding| finding.of(process.pid)).collect()
 }
 
+/// A process that a signal has stopped, which it is after a restore, too.
+fn stopped(process: &Process) -> Option<Finding> {
+    let (by, signals) = process.stopped?;
+    let known = by.and_then(Signal::from_named_raw);
+    let (verdict, what) = match (signals.are_deadly(), signals.are_knotted()) {
+        // CRIU(4.2) knows two signals that stop a process.
+        _ if matches!(known, Some(Signal::TTIN | Signal::TTOU)) => {
+            (Verdict::WouldFail, "is stopped by SIGTTIN or SIGTTOU, which CRIU does not know")
+        }
+        (true, true) => (Verdict::WouldFail, "is stopped twice, and a signal waits that would end it before"),
+        // CRIU(4.2) restores it with the signal, and stops it afterwards.
+        (true, false) => (Verdict::Warning, "is stopped, and a signal waits that will end it at a restore"),
+        (false, _) if known.is_none() => (
+            Verdict::Warning,
+            "is stopped, perhaps by its terminal (SIGTTIN, SIGTTOU), which CRIU does not know",
+        ),
+        (false, _) => (Verdict::Ok, "is stopped by a signal, and will stay so"),
+    };
+    let finding = Finding::ok(Class::ProcessState, format!("{} {what}", process.shown()));
+    Some(Finding { verdict, ..finding }.cured_by("let it go on (SIGCONT) first"))
+}
+
+/// Whether a signal has stopped a process, and which, if that is known.
+fn stop_signal(pid: i32) -> Option<Option<i32>> {
+    let stat = sys::proc::stat(Pid::from_raw(pid)?).ok()??;
+    stat.is_stopped().then(|| stat.stop_signal())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,8 +203,9 @@ mod tests {
 
     #[test]
     fn what_is_of_use_is_found_in_a_status() {
-        assert_eq!(Status::parse(STATUS), Status { state: 'S', tracer: 0, session: 1, memory: 124 << 10 });
-        assert_eq!(Status::parse(""), Status { state: '?', tracer: 0, session: -1, memory: 0 });
+        let nothing = Status { state: '?', tracer: 0, session: -1, memory: 0 };
+        assert_eq!(Status::parse(STATUS), Status { state: 'S', session: 1, memory: 124 << 10, ..nothing });
+        assert_eq!(Status::parse(""), nothing);
     }
 
     fn process(pid: i32, pid_namespace: &str) -> Process {
@@ -180,7 +216,7 @@ mod tests {
 
     fn classes(process: &Process, allowed: &Allowed) -> Vec<(bool, Class)> {
         let findings = judge(process, &process_one(), allowed);
-        findings.iter().map(|finding| (finding.verdict == super::super::Verdict::Ok, finding.class)).collect()
+        findings.iter().map(|finding| (finding.verdict == Verdict::Ok, finding.class)).collect()
     }
 
     fn process_one() -> Process {
@@ -199,5 +235,23 @@ mod tests {
         assert_eq!(classes(&odd, &lax), [(false, Traced), (true, Session), (false, NamespaceNested)]);
         odd.status.state = 'Z';
         assert_eq!(classes(&odd, &strict), [(false, Traced)]);
+    }
+
+    #[test]
+    fn a_stopped_process_is_told_of() {
+        let verdict = |signal: Signal, pending| {
+            let mut stopped = process_one();
+            let signals = Signals::parse(&format!("ShdPnd:\t{pending:016x}\n"));
+            stopped.stopped = Some((Some(signal.as_raw()), signals));
+            judge(&stopped, &process_one(), &Allowed::default()).first().map(|found| found.verdict)
+        };
+        use Verdict::{Ok, Warning, WouldFail};
+        assert_eq!(verdict(Signal::STOP, 0), Some(Ok));
+        // SIGCHLD, SIGTERM, and SIGTERM with SIGSTOP.
+        assert_eq!(verdict(Signal::STOP, 1 << 16), Some(Ok));
+        assert_eq!(verdict(Signal::TSTP, 1 << 14), Some(Warning));
+        assert_eq!(verdict(Signal::STOP, 1 << 14 | 1 << 18), Some(WouldFail));
+        assert_eq!(verdict(Signal::TTIN, 0), Some(WouldFail));
+        assert_eq!(verdict(Signal::TTOU, 0), Some(WouldFail));
     }
 }

@@ -73,7 +73,7 @@ pub struct Exec {
 
 /// Runs a process in a container. In the foreground the outcome is how it ended; detached, None.
 pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
-    let (entry, record) = store.look(&request.id)?;
+    let (entry, record) = store.join(&request.id)?;
     let init = running_init(&entry, &record, request)?;
     let config = entry.config()?;
     let process = process(&config, request)?;
