@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use testkit::{Case, Container, Fallible, Outcome, Test, needs, pipe, pseudo_terminal, rt_only, wait_until};
+use testkit::{
+    Case, Container, Fallible, Outcome, Test, json, needs, pipe, pseudo_terminal, rt_only, wait_until,
+};
 
 use super::checkpoint::counting;
 use super::counter::{counts_on, is_unbroken, numbers, stands_still};
@@ -20,6 +22,9 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("sync", WHY, sync).needs(needs::strace),
         rt_only("cpu_cap", WHY, cpu_cap),
         rt_only("criu_config", WHY, criu_config),
+        rt_only("criu_config_of_the_container", "runc checks nothing", criu_config_of_the_container),
+        rt_only("criu_config_of_the_machine", "runc knows one of them", criu_config_of_the_machine)
+            .needs(needs::unshare),
         rt_only("inherit_fd", WHY, inherit_fd),
         rt_only("progress", "runc shows none", progress),
         rt_only("refused", WHY, refused),
@@ -155,6 +160,73 @@ fn criu_config(test: &Test) -> Outcome {
     container.bundle.write("/go", "")?;
     wait_until("the size", || !container.bundle.read("/done").is_empty())?;
     assert_eq!(container.bundle.read("/done").trim(), "2097152");
+    Ok(())
+}
+
+/// The annotation names a file that is as hard to change as what root runs, or none.
+fn criu_config_of_the_container(test: &Test) -> Outcome {
+    let with_ghost = |annotation: &str| -> Fallible<Container<'_>> {
+        let builder =
+            test.bundle()?.script(GHOST).set("/annotations", json!({"org.criu.config": annotation}));
+        let container = test.container(&builder.build()?);
+        container.run(&[])?;
+        wait_until("the ghost", || fs::exists(container.bundle.path("/ready")).is_ok_and(|yes| yes))?;
+        Ok(container)
+    };
+    let refused = |container: &Container<'_>, words: &[&str]| -> Outcome {
+        let output = container.cmd("checkpoint", &["--image-path", &test.new_path("images")]).fails()?;
+        one_line(test, &output, words)?;
+        assert_eq!(container.status()?, "running");
+        Ok(())
+    };
+    refused(&with_ghost("criu.conf")?, &["annotations", "org.criu.config", "absolute path"])?;
+    refused(&with_ghost("")?, &["[ghost-file]"])?;
+    let directory = test.new_path("configuration");
+    fs::create_dir(&directory)?;
+    let file = format!("{directory}/criu.conf");
+    let container = with_ghost(&file)?;
+    refused(&container, &["org.criu.config", &file, "no such file"])?;
+    fs::write(&file, "ghost-limit 4M\n")?;
+    for (path, mode, right) in [(&file, 0o664, 0o644), (&directory, 0o777, 0o755)] {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
+        refused(&container, &["org.criu.config", path, "must belong to root"])?;
+        fs::set_permissions(path, PermissionsExt::from_mode(right))?;
+    }
+    std::os::unix::fs::chown(&directory, Some(1000), None)?;
+    refused(&container, &["org.criu.config", &directory, "must belong to root"])?;
+    std::os::unix::fs::chown(&directory, Some(0), None)?;
+    let images = test.new_path("images");
+    container.checkpoint(&images, &[])?;
+    fs::remove_file(&file)?;
+    let flags = ["--detach", "--image-path", &images];
+    one_line(test, &container.quiet("restore", &flags).fails()?, &["org.criu.config", "no such file"])?;
+    fs::write(&file, "")?;
+    container.restore(&images, &[]).map(drop)
+}
+
+/// `/etc/criu/rt.conf`, or else runc's, and nothing of either for a container that has its own.
+fn criu_config_of_the_machine(test: &Test) -> Outcome {
+    let checkpoint = |container: &Container<'_>, files: &[(&str, &str)]| -> Fallible<testkit::Output> {
+        let etc = test.new_path("etc");
+        let write = |(name, limit): &(&str, &str)| format!("&& echo ghost-limit {limit} >{etc}/criu/{name}");
+        let written: String = files.iter().map(write).collect();
+        let setup = format!("cp -a /etc {etc} && mkdir -p {etc}/criu {written} && mount --bind {etc} /etc");
+        let images = test.new_path("images");
+        let flags = ["--image-path", images.as_str(), "--leave-running"];
+        container.cmd("checkpoint", &flags).in_private_mounts(&setup).output()
+    };
+    let container = test.run_script(GHOST)?;
+    wait_until("the ghost", || fs::exists(container.bundle.path("/ready")).is_ok_and(|yes| yes))?;
+    for (files, works) in [
+        (&[("runc.conf", "4M")][..], true),
+        (&[("rt.conf", "4M"), ("runc.conf", "1M")], true),
+        (&[("rt.conf", "1M"), ("runc.conf", "4M")], false),
+        (&[], false),
+    ] {
+        let output = checkpoint(&container, files)?;
+        assert_eq!(output.code == 0, works, "{files:?}: {output}");
+        assert!(works || output.stderr.contains("[ghost-file]"), "{output}");
+    }
     Ok(())
 }
 

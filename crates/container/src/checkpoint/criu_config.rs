@@ -36,15 +36,23 @@ fn check(path: &str, place: &str) -> Result<String> {
     if !Path::new(path).is_absolute() {
         return Err(refused("must be an absolute path"));
     }
-    let meta =
-        std::fs::metadata(path).map_err(|e| refused(&sys::strerror(e.raw_os_error().unwrap_or_default())))?;
-    if !meta.is_file() {
+    let failed = |e: std::io::Error| refused(&sys::strerror(e.raw_os_error().unwrap_or_default()));
+    // CRIU opens it by its name: one without links, which nobody but root can give to another file.
+    let real = std::fs::canonicalize(path).map_err(failed)?;
+    if !real.is_file() {
         return Err(refused("is no file"));
     }
-    if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
-        return Err(refused("must belong to root, and nobody else may write to it"));
+    for part in real.ancestors() {
+        let meta = std::fs::metadata(part).map_err(failed)?;
+        // In a directory like /tmp nobody can rename what is another's (inode(7), the sticky bit).
+        let is_sticky = meta.is_dir() && meta.mode() & 0o1000 != 0;
+        if meta.uid() == 0 && (meta.mode() & 0o022 == 0 || is_sticky) {
+            continue;
+        }
+        let which = if part == real { String::new() } else { format!("{} ", part.display()) };
+        return Err(refused(&format!("{which}must belong to root, and nobody else may write to it")));
     }
-    Ok(path.to_owned())
+    real.into_os_string().into_string().map_err(|_| refused("its name is not UTF-8"))
 }
 
 #[cfg(test)]
@@ -67,5 +75,12 @@ mod tests {
         assert!(error(text).contains("nobody else"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(check(text, "").is_ok(), is_root);
+        // A link leads to a name of its own; a directory that others may write to does not keep a name.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("criu.conf", &link).unwrap();
+        let real = std::fs::canonicalize(&path).unwrap();
+        assert_eq!(check(link.to_str().unwrap(), "").ok().map(Into::into), is_root.then_some(real));
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(error(text).contains(&format!("{} must belong to root", dir.path().display())));
     }
 }
