@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod hooks;
 mod init;
 mod launch;
+mod mountinfo;
 mod notify;
 pub mod ops;
 pub mod pages;

@@ -6,18 +6,22 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// One mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Its number, which files that were opened through it name.
+    pub(crate) id: u64,
+    /// The mount that it stands on.
+    pub(crate) parent: u64,
     /// The file system's device number, `major:minor`.
-    pub(super) device: String,
+    pub(crate) device: String,
     /// The directory or file of that file system that is mounted.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Where, as seen from the process' root.
-    pub(super) place: PathBuf,
-    pub(super) fstype: String,
-    pub(super) source: String,
+    pub(crate) place: PathBuf,
+    pub(crate) fstype: String,
+    pub(crate) source: String,
     /// The file system's own options.
-    pub(super) options: String,
+    pub(crate) options: String,
 }
 
 impl Mount {
@@ -25,35 +29,37 @@ impl Mount {
         // The number of optional fields varies; a lone dash ends them.
         let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ');
-        let device = before.nth(2)?.to_owned();
+        let (id, parent) = (before.next()?.parse().ok()?, before.next()?.parse().ok()?);
+        let device = before.next()?.to_owned();
         let (root, place) = (path(before.next()?), path(before.next()?));
         let mut after = after.split(' ');
         let fstype = after.next()?.to_owned();
         let source = text(after.next()?);
         let options = text(after.next().unwrap_or_default());
-        Some(Self { device, root, place, fstype, source, options })
+        Some(Self { id, parent, device, root, place, fstype, source, options })
     }
 
     /// The option `name`'s value.
-    pub(super) fn option(&self, name: &str) -> Option<&str> {
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
         self.options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
     }
 }
 
 /// All mounts of the text, in its order; parents stand before what is mounted on them.
-pub(super) fn parse(text: &str) -> Vec<Mount> {
+pub(crate) fn parse(text: &str) -> Vec<Mount> {
     text.lines().filter_map(Mount::parse).collect()
 }
 
 /// The mounts that a process sees. `process` is a pid or `self`.
-pub(super) fn of_process(process: &str) -> Result<Vec<Mount>> {
+pub(crate) fn of_process(process: &str) -> Result<Vec<Mount>> {
     let path = format!("/proc/{process}/mountinfo");
-    Ok(parse(&std::fs::read_to_string(&path).step(|| format!("read {path}"))?))
+    let text = std::fs::read(&path).step(|| format!("read {path}"))?;
+    Ok(parse(&String::from_utf8_lossy(&text)))
 }
 
 /// Where what is mounted by `mount` is to be found among the mounts of the `host`. There may be several such places, and one may be
 /// hidden by another mount: only a look tells.
-pub(super) fn places(mount: &Mount, host: &[Mount]) -> Vec<PathBuf> {
+pub(crate) fn places(mount: &Mount, host: &[Mount]) -> Vec<PathBuf> {
     let below = |other: &Mount| {
         let rest = mount.root.strip_prefix(&other.root).ok()?;
         Some(if rest.as_os_str().is_empty() { other.place.clone() } else { other.place.join(rest) })
@@ -94,7 +100,7 @@ fn text(text: &str) -> String {
 }
 
 /// Whether something is mounted at a place.
-pub(super) fn is_mounted(place: &Path, mounts: &[Mount]) -> bool {
+pub(crate) fn is_mounted(place: &Path, mounts: &[Mount]) -> bool {
     mounts.iter().any(|mount| mount.place == place)
 }
 
@@ -108,6 +114,7 @@ mod tests {
         assert_eq!(mounts.len(), 1);
         assert_eq!((mounts[0].fstype.as_str(), mounts[0].option("si")), ("aufs", Some("4476a910a24617e6")));
         assert_eq!((mounts[0].device.as_str(), mounts[0].place.as_path()), ("0:33", Path::new("/")));
+        assert_eq!((mounts[0].id, mounts[0].parent), (90, 61));
         assert!(is_mounted(Path::new("/"), &mounts) && !is_mounted(Path::new("/x"), &mounts));
     }
 

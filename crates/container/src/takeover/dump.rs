@@ -3,13 +3,13 @@
 use super::engine::Engine;
 use super::images::{self, Place};
 use super::inspect::Inspect;
-use super::mountinfo::{self, Mount};
 use super::mounts;
 use super::record::Record;
 use super::subject::{self, Subject, short};
 use super::{Allowances, DUMP_LOG};
 use crate::checkpoint::{criu_config, descriptors, external, images::Directories};
 use crate::error::{Error, Result};
+use crate::mountinfo::{self, Mount};
 use criu::{AfterDump, Answer, CgroupMode, Cgroups, Dump, Notify};
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, BorrowedFd};

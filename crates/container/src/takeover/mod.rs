@@ -21,7 +21,6 @@ mod images;
 mod inspect;
 mod links;
 mod mount_root;
-mod mountinfo;
 mod mounts;
 mod output;
 mod record;

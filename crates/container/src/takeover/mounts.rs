@@ -3,7 +3,7 @@
 //! CRIU writes down what is in a container's own file systems (its /dev, its /proc) and makes them again; of a bind mount from the host
 //! it keeps only a name. The names are the mounts' places, as runc's are, so that a runtime can restore what is dumped here.
 
-use super::mountinfo::{self, Mount};
+use crate::mountinfo::{self, Mount};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

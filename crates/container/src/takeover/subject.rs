@@ -3,12 +3,12 @@
 use super::engine::{Engine, Kind};
 use super::inspect::Inspect;
 use super::links::{self, Link};
-use super::mountinfo::{self, Mount};
 use super::mounts::{self, Bind, External};
 use super::record::Record;
 use super::tree::Tree;
 use crate::checkpoint::outsiders::not_below;
 use crate::error::{Error, Result, Step};
+use crate::mountinfo::{self, Mount};
 use crate::ops;
 use rustix::process::Pid;
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 
 use super::aufs;
 use super::inspect::GraphDriver;
-use super::mountinfo::Mount;
+use crate::mountinfo::Mount;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -117,12 +117,11 @@ fn logged_mount(line: &str) -> Option<(Mount, bool)> {
     let place = place.split_once(" @ ").map_or("", |(_, place)| place);
     let place = place.split(' ').next().unwrap_or_default();
     let mount = Mount {
-        device: String::new(),
-        root: PathBuf::new(),
         place: place.into(),
         fstype: fstype.to_owned(),
         source: source.to_owned(),
         options: options.trim_end().to_owned(),
+        ..Mount::default()
     };
     Some((mount, ["/", "./"].contains(&place)))
 }
@@ -130,7 +129,7 @@ fn logged_mount(line: &str) -> Option<(Mount, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::takeover::mountinfo;
+    use crate::mountinfo;
 
     fn options(tree: Option<Tree>) -> String {
         match tree {

@@ -2,16 +2,18 @@
 
 use super::descriptors::{self, Surroundings};
 use super::finding::{Finding, Verdict};
-use super::mounts::{self, Mount};
+use super::mounts;
 use super::processes::{self, Process};
 use super::sockets::{self, Sockets};
 use super::{Allowed, mappings};
 use crate::checkpoint::outsiders;
 use crate::error::Result;
+use crate::mountinfo::{self, Mount};
 use crate::store::Record;
 use criu::Class;
 use criu::diagnose::Diagnosis;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// Everything that was read; what it means is told by [`Look::judge`], without reading more.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) struct Look {
     mounts: Vec<Mount>,
     mount_ids: BTreeMap<u64, bool>,
     /// The mounts that CRIU need not make.
-    external: BTreeSet<String>,
+    external: BTreeSet<PathBuf>,
     sockets: Sockets,
     has_own_ipc: bool,
 }
@@ -44,7 +46,7 @@ impl Look {
         let (processes, is_cut) = Process::read_all(&pids);
         let ipc = |pid| processes::namespaces(pid).into_iter().nth(2).flatten();
         let our_pid = i32::try_from(std::process::id()).unwrap_or_default();
-        let place = |external: &String| Some(external.strip_prefix("mnt[")?.split_once("]:")?.0.to_owned());
+        let place = |external: &String| Some(external.strip_prefix("mnt[")?.split_once("]:")?.0.into());
         Ok(Self {
             outside,
             mounts: mounts::of(init),
@@ -68,7 +70,7 @@ impl Look {
             mappings: mappings::parse(text),
             ..Process::default()
         };
-        let mounts: Vec<_> = text.lines().filter_map(mounts::parse).collect();
+        let mounts = mountinfo::parse(text);
         Self {
             init: 1,
             is_cut: false,

@@ -2,29 +2,15 @@
 
 use super::Allowed;
 use super::finding::Finding;
-use super::proc::text;
 use super::processes::Process;
+use crate::mountinfo::{self, Mount};
 use criu::Class;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A line of mountinfo (proc_pid_mountinfo(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) id: u64,
-    /// The mount that it stands on.
-    parent: u64,
-    /// The device number, as text: all mounts of one file system have the same.
-    device: String,
-    /// What of the file system is mounted.
-    root: String,
-    /// Where.
-    pub(super) place: String,
-    pub(super) kind: String,
-}
+use std::path::{Path, PathBuf};
 
 /// The mounts of a process; none when it has gone.
 pub(super) fn of(pid: i32) -> Vec<Mount> {
-    text(&format!("/proc/{pid}/mountinfo")).unwrap_or_default().lines().filter_map(parse).collect()
+    mountinfo::of_process(&pid.to_string()).unwrap_or_default()
 }
 
 /// The ids of all mounts that some process of the container sees, and whether something is mounted over the whole of each.
@@ -35,28 +21,9 @@ pub(super) fn ids(processes: &[Process]) -> BTreeMap<u64, bool> {
 }
 
 pub(super) fn covered(mounts: &[Mount]) -> Vec<(u64, bool)> {
-    let places: BTreeSet<(u64, &str)> =
-        mounts.iter().map(|mount| (mount.parent, mount.place.as_str())).collect();
-    mounts.iter().map(|mount| (mount.id, places.contains(&(mount.id, mount.place.as_str())))).collect()
-}
-
-/// A line, if it is one of mountinfo's.
-pub(super) fn parse(line: &str) -> Option<Mount> {
-    let (head, tail) = line.split_once(" - ")?;
-    let mut fields = head.split(' ');
-    Some(Mount {
-        id: fields.next()?.parse().ok()?,
-        parent: fields.next()?.parse().ok()?,
-        device: fields.next()?.to_owned(),
-        root: unescaped(fields.next()?),
-        place: unescaped(fields.next()?),
-        kind: tail.split(' ').next()?.to_owned(),
-    })
-}
-
-/// Without the octal numbers that stand for blanks.
-fn unescaped(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    let places: BTreeSet<(u64, &Path)> =
+        mounts.iter().map(|mount| (mount.parent, mount.place.as_path())).collect();
+    mounts.iter().map(|mount| (mount.id, places.contains(&(mount.id, mount.place.as_path())))).collect()
 }
 
 /// The file systems that CRIU(4.2) mounts by itself.
@@ -87,23 +54,24 @@ struct Device<'a> {
     /// Its root is.
     has_root: bool,
     /// What CRIU is given: by external mounts, and by the root directory.
-    given: Vec<&'a str>,
+    given: Vec<&'a Path>,
 }
 
 /// What stands in the way of mounts. `external` are the places of those that CRIU need not make.
-pub(super) fn judge(mounts: &[Mount], external: &BTreeSet<String>, allowed: &Allowed) -> Vec<Finding> {
+pub(super) fn judge(mounts: &[Mount], external: &BTreeSet<PathBuf>, allowed: &Allowed) -> Vec<Finding> {
     let mut devices: BTreeMap<&str, Device<'_>> = BTreeMap::new();
     for mount in mounts {
         let device = devices.entry(&mount.device).or_default();
-        device.has_root |= mount.root == "/";
-        if mount.place == "/" || external.contains(&mount.place) {
+        device.has_root |= mount.root == Path::new("/");
+        if mount.place == Path::new("/") || external.contains(&mount.place) {
             device.given.push(&mount.root);
         }
     }
     let finding = |mount: &Mount| {
         let class = problem(mount, devices.get(mount.device.as_str())?, allowed)?;
-        let cure = format!("unmount it, or declare it external: --external mnt[{}]:NAME", mount.place);
-        Some(Finding::fails(class, format!("{} ({})", mount.place, mount.kind)).cured_by(cure))
+        let place = mount.place.display();
+        let cure = format!("unmount it, or declare it external: --external mnt[{place}]:NAME");
+        Some(Finding::fails(class, format!("{place} ({})", mount.fstype)).cured_by(cure))
     };
     mounts.iter().filter_map(finding).collect()
 }
@@ -111,10 +79,10 @@ pub(super) fn judge(mounts: &[Mount], external: &BTreeSet<String>, allowed: &All
 /// CRIU makes a file system whose root is mounted, and binds the other mounts of it from there. What is bound from what it is
 /// given needs no making.
 fn problem(mount: &Mount, device: &Device<'_>, allowed: &Allowed) -> Option<Class> {
-    if device.given.iter().any(|root| is_below(&mount.root, root)) {
+    if device.given.iter().any(|root| mount.root.starts_with(root)) {
         return None;
     }
-    match (mount.root.as_str(), mount.kind.as_str()) {
+    match (mount.root.to_str().unwrap_or_default(), mount.fstype.as_str()) {
         ("/", "fuse") => Some(Class::MountFuse),
         ("/", kind) if kind.starts_with("fuse.") || kind == "fuseblk" => Some(Class::MountFuse),
         ("/", kind) => {
@@ -124,11 +92,6 @@ fn problem(mount: &Mount, device: &Device<'_>, allowed: &Allowed) -> Option<Clas
         (_, "cgroup" | "cgroup2") => None,
         _ => (!device.has_root).then_some(Class::MountOutside),
     }
-}
-
-fn is_below(path: &str, directory: &str) -> bool {
-    let directory = directory.trim_end_matches('/');
-    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -149,9 +112,9 @@ mod tests {
 350 340 0:27 /../counter /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
 
     fn problems(external: &[&str], allowed: &Allowed) -> Vec<(Class, String)> {
-        let mounts: Vec<_> = MOUNTINFO.lines().filter_map(parse).collect();
+        let mounts = mountinfo::parse(MOUNTINFO);
         assert_eq!((mounts.len(), mounts[0].id), (11, 340));
-        let external = external.iter().map(|place| (*place).to_owned()).collect();
+        let external = external.iter().map(PathBuf::from).collect();
         judge(&mounts, &external, allowed)
             .into_iter()
             .map(|finding| (finding.class, finding.object))
@@ -175,7 +138,7 @@ mod tests {
     #[test]
     fn a_mount_over_a_mount_is_seen() {
         let over = "351 341 0:62 / /proc rw - tmpfs none rw\n";
-        let mounts: Vec<_> = [MOUNTINFO, over].concat().lines().filter_map(parse).collect();
+        let mounts = mountinfo::parse(&[MOUNTINFO, over].concat());
         let found: Vec<u64> = covered(&mounts).into_iter().filter(|(_, is)| *is).map(|(id, _)| id).collect();
         assert_eq!(found, [341]);
     }
