@@ -58,10 +58,11 @@ pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
         return Ok(Status::Creating);
     }
     let Some(init) = record.init else { return Ok(Status::Stopped) };
-    if !init.is_alive()? {
-        return Ok(Status::Stopped);
-    }
-    if record.cgroup.is_frozen()? {
+    let Some(stat) = init.stat()? else { return Ok(Status::Stopped) };
+    // KERNEL(v1): who is frozen sleeps uninterruptibly, in __refrigerator(); who is seen to run or to wait needs no look at the
+    // cgroup, of which a list of many would take most of its time. In cgroup2's freezer one waits like anywhere else.
+    let may_be_frozen = record.cgroup.path("freezer").is_none() || !matches!(stat.state, b'R' | b'S');
+    if may_be_frozen && record.cgroup.is_frozen()? {
         return Ok(Status::Paused);
     }
     Ok(if entry.has(START_SOCKET) { Status::Created } else { Status::Running })

@@ -29,6 +29,8 @@ use std::time::Duration;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
+/// What most files in here fit into, in bytes.
+const READ_SIZE: usize = 16 * 1024;
 /// Before the names of directories that are still being made; no id can hold this character.
 const UNFINISHED: &str = "~";
 
@@ -384,9 +386,12 @@ impl Entry {
     fn read(&self, name: &str) -> rustix::io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
-        let mut bytes = Vec::with_capacity(rustix::fs::fstat(&file)?.st_size.max(0) as usize + 1);
-        while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes))? > 0 {
-            bytes.reserve(1);
+        let mut bytes = Vec::with_capacity(READ_SIZE);
+        // Of a regular file the kernel hands over as much as it can: what does not fill the buffer was the end.
+        while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes))? > 0
+            && bytes.len() == bytes.capacity()
+        {
+            bytes.reserve(READ_SIZE);
         }
         Ok(bytes)
     }

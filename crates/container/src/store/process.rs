@@ -6,6 +6,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+use sys::proc::Stat;
 
 /// A process that later commands must find again, or find gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +27,13 @@ impl ProcessId {
 
     /// Whether it is still the one that was recorded, and has not ended.
     pub(crate) fn is_alive(self) -> Result<bool> {
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(false) };
-        Ok(sys::proc::stat(pid)?.is_some_and(|stat| stat.start_time == self.start_time && !stat.is_dead()))
+        Ok(self.stat()?.is_some())
+    }
+
+    /// What the kernel tells of it; `None` when it has ended.
+    pub(crate) fn stat(self) -> Result<Option<Stat>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        Ok(sys::proc::stat(pid)?.filter(|stat| stat.start_time == self.start_time && !stat.is_dead()))
     }
 
     /// A descriptor for it; `None` when it has ended. Checked after it is opened, so that it cannot be another process' by then.

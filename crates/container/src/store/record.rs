@@ -73,17 +73,23 @@ pub(crate) struct Astray {
 impl Record {
     /// Reads a record; the error is the reason why it cannot be used.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
-        let bad = |e: serde_json::Error| sys::one_line(&e.to_string());
-        let Versioned { version } = serde_json::from_slice(bytes).map_err(bad)?;
-        if version > VERSION {
+        let parsed = serde_json::from_slice::<Self>(bytes);
+        let version = match &parsed {
+            Ok(record) => Some(record.version),
+            // One of a later version may not look like ours.
+            Err(_) => serde_json::from_slice(bytes).ok().map(|Versioned { version }| version),
+        };
+        if let Some(version) = version.filter(|version| *version > VERSION) {
             return Err(format!("written by a newer rt (version {version}, this one knows {VERSION})"));
         }
-        serde_json::from_slice(bytes).map_err(bad)
+        parsed.map_err(|e| sys::one_line(&e.to_string()))
     }
+}
+
+/// What records of all versions have.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 #[cfg(test)]
