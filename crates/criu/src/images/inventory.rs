@@ -9,7 +9,7 @@ use std::time::Duration;
 /// `inventory.img`, which CRIU writes when everything else is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
-    /// The version of the images' format: 1 or 2.
+    /// The version of the images' format: 1 or 2; 0 in a pre-dump.
     pub version: u32,
     /// How long the machine had been up; known where memory was tracked.
     pub uptime: Option<Duration>,
@@ -60,6 +60,8 @@ pub(super) fn read(folder: &Folder) -> Result<Option<Inventory>> {
     let version = image.need(entry.img_version, "img_version");
     match version.map_err(|damage| folder.error(NAME, damage))? {
         1 | 2 => Ok(Some(inventory(entry))),
+        // CRIU leaves it at 0 in a pre-dump, which is restored by nobody.
+        0 if entry.pre_dump_mode.is_some() => Ok(Some(inventory(entry))),
         other => Err(folder.error(NAME, Damage::Version(other))),
     }
 }

@@ -158,10 +158,19 @@ fn other_kinds_are_told_from_it() {
     put(&mut files, "pagemap-1.img", Magic::PAGEMAP, &[head(1), run(0x8000, 5, 4), run(0x12000, 3, 2)]);
     let images = in_memory(files).unwrap();
     assert_eq!((images.kind, images.pages().lazy), (Kind::Lazy, 3));
-    let mut files = dump();
-    let inventory = wire::InventoryEntry { img_version: Some(3), ..Default::default() };
-    put(&mut files, "inventory.img", Magic::INVENTORY, &[inventory.encode_to_vec()]);
-    assert!(in_memory(files).unwrap_err().to_string().contains("version 3, and this rt knows 1 and 2"));
+    let versioned = |img_version: u32, pre_dump_mode: Option<u32>| {
+        let mut files = dump();
+        files.retain(|name, _| {
+            pre_dump_mode.is_none() || !name.starts_with("pstree") && !name.starts_with("core")
+        });
+        let inventory =
+            wire::InventoryEntry { img_version: Some(img_version), pre_dump_mode, ..Default::default() };
+        put(&mut files, "inventory.img", Magic::INVENTORY, &[inventory.encode_to_vec()]);
+        in_memory(files).map(|images| images.kind).map_err(|error| error.to_string())
+    };
+    assert!(versioned(3, None).unwrap_err().contains("version 3, and this rt knows 1 and 2"));
+    assert!(versioned(0, None).unwrap_err().contains("version 0, and this rt knows 1 and 2"));
+    assert_eq!(versioned(0, Some(1)), Ok(Kind::PreDump));
 }
 
 #[test]
