@@ -212,6 +212,8 @@ fn made_for_runc(test: &Test) -> Outcome {
         counts_on(&container.bundle, "/log", 3)?;
         is_unbroken(&container.bundle, "/log")
     })?;
+    // On cgroup2 an empty cgroup stays after a restore by runc (1.1.15), which is not ours to judge.
+    let _ = fs::remove_dir(format!("/sys/fs/cgroup/{}", container.id));
     // rt takes them as well.
     let container = test.container(&container.bundle);
     container.bundle.write("/log", "")?;
