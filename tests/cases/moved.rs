@@ -206,6 +206,8 @@ fn made_for_runc(test: &Test) -> Outcome {
     let images = test.new_path("images");
     let before = mounts(&container)?;
     container.checkpoint(&images, &["--portable"])?;
+    let cgroup = format!("/sys/fs/cgroup/{}", container.id);
+    assert!(!fs::exists(&cgroup)?, "{cgroup} is left of the checkpoint");
     test.with_runtime(Runtime::runc(), |runc| {
         let container = runc.container(&container.bundle);
         container.restore(&images, &[])?;
@@ -213,7 +215,7 @@ fn made_for_runc(test: &Test) -> Outcome {
         is_unbroken(&container.bundle, "/log")
     })?;
     // On cgroup2 an empty cgroup stays after a restore by runc (1.1.15), which is not ours to judge.
-    let _ = fs::remove_dir(format!("/sys/fs/cgroup/{}", container.id));
+    let _ = fs::remove_dir(&cgroup);
     // rt takes them as well.
     let container = test.container(&container.bundle);
     container.bundle.write("/log", "")?;

@@ -12,7 +12,7 @@ use sys::proc::Stat;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessId {
-    /// ProcessId id in the host's pid namespace.
+    /// Its number in the host's pid namespace.
     pub pid: i32,
     /// Start time in clock ticks since boot: with the pid it names the process for good.
     pub start_time: u64,
