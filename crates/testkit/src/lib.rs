@@ -30,7 +30,7 @@ pub use network::NetworkNamespace;
 pub use profile::Profile;
 pub use runtime::{Kind, Runtime};
 pub use serde_json::{Value, json};
-pub use suite::{Body, Case, Suite, Summary, also_on_v2, both, comparing, rt_only};
+pub use suite::{Body, Case, Suite, Summary, also_on_v2, both, comparing, rounds, rt_only};
 pub use swap::Swapping;
 pub use systemd::{Layout, Systemd};
 pub use terminal::{Console, ConsoleSocket, pipe, pseudo_terminal};

@@ -267,6 +267,14 @@ pub fn systemd() -> Result<(), String> {
     met(has_v2, "cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified")
 }
 
+/// The dbus-daemon.
+///
+/// # Errors
+/// See [`root`].
+pub fn dbus_daemon() -> Result<(), String> {
+    met(Path::new("/usr/bin/dbus-daemon").exists(), "dbus-daemon at /usr/bin (Debian: dbus-daemon)")
+}
+
 /// A machine that systemd has booted, whose cgroups it makes (`sd_booted(3)`), with cgroup v2.
 ///
 /// # Errors
@@ -284,6 +292,19 @@ pub fn hybrid() -> Result<(), String> {
     unshare()?;
     let path = Path::new("/sys/fs/cgroup/unified/cgroup.procs");
     met(path.exists(), "the hybrid layout: cgroup v2 at /sys/fs/cgroup/unified")
+}
+
+/// hugetlb as a controller of cgroup2 beside v1's hierarchies.
+///
+/// # Errors
+/// See [`root`].
+pub fn hugetlb_on_v2() -> Result<(), String> {
+    let controllers =
+        std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").unwrap_or_default();
+    met(
+        controllers.split_whitespace().any(|name| name == "hugetlb"),
+        "hugetlb as a controller of cgroup2 beside v1",
+    )
 }
 
 /// cgroup v2 alone at /sys/fs/cgroup.

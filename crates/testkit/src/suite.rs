@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 
@@ -129,7 +130,7 @@ impl Suite {
         let run = Arc::new(run);
         let mut trials = Vec::new();
         let mut rt_only = BTreeMap::new();
-        let is_brief = std::env::var_os("RT_TEST_BRIEF").is_some_and(|value| !value.is_empty());
+        let is_brief = is_brief();
         for (module, case) in self.cases {
             let case = Arc::new(case);
             match case.runs {
@@ -153,6 +154,16 @@ impl Suite {
     }
 }
 
+fn is_brief() -> bool {
+    std::env::var_os("RT_TEST_BRIEF").is_some_and(|value| !value.is_empty())
+}
+
+/// How often a case repeats what only now and then goes wrong: so often, and a fifth of it when `RT_TEST_BRIEF` is set.
+#[must_use]
+pub fn rounds(full: usize) -> usize {
+    if is_brief() { full.div_ceil(5) } else { full }
+}
+
 /// Why a case has no trial on runc in a brief run.
 const BRIEF: &str = "the run is brief (RT_TEST_BRIEF)";
 
@@ -163,6 +174,23 @@ struct Told {
     skipped: Vec<String>,
     /// The lines of [`Test::figure`].
     figures: Vec<String>,
+    /// How long each trial took, and its name.
+    times: Vec<(Duration, String)>,
+}
+
+impl Told {
+    /// The trials that took longest: where to begin when the suite has become slow.
+    fn write_slowest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        let mut times: Vec<_> = self.times.iter().collect();
+        times.sort_by(|a, b| b.cmp(a));
+        let total: Duration = times.iter().map(|(time, _)| *time).sum();
+        writeln!(f, "{} trials took {:.0} s together; the slowest:", times.len(), total.as_secs_f64())?;
+        times
+            .iter()
+            .take(SHOWN)
+            .try_for_each(|(time, name)| writeln!(f, "  {:5.1} s {name}", time.as_secs_f64()))
+    }
 }
 
 fn trial(
@@ -177,15 +205,20 @@ fn trial(
         Runs::Comparing => format!("{module}::{}", case.name),
         _ => format!("{module}::{}/{}{}", case.name, runtime.name(), view.suffix()),
     };
-    let (case, run, told) = (Arc::clone(case), Arc::clone(run), Arc::clone(told));
+    let (case, run, told, title) = (Arc::clone(case), Arc::clone(run), Arc::clone(told), name.clone());
     Trial::ignorable_test(name, move || {
         if let Some(reason) = unmet(&case, &runtime, view) {
             lock(&told).skipped.push(reason.clone());
             return Ok(Completion::ignored_with(reason));
         }
         let test = Test::new(run.as_ref().as_ref().ok_or("no directory for the run")?, runtime, view)?;
+        let begin = Instant::now();
         let outcome = (case.body)(&test);
-        lock(&told).figures.append(&mut test.figures());
+        {
+            let mut told = lock(&told);
+            told.times.push((begin.elapsed(), title.clone()));
+            told.figures.append(&mut test.figures());
+        }
         outcome?;
         test.finish()?;
         Ok(match test.skipped() {
@@ -235,6 +268,7 @@ impl fmt::Display for Summary {
         for figure in &self.told.figures {
             writeln!(f, "{figure}")?;
         }
+        self.told.write_slowest(f)?;
         let mut reasons = BTreeMap::new();
         for reason in &self.told.skipped {
             *reasons.entry(reason).or_insert(0) += 1;

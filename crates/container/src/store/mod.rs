@@ -176,7 +176,7 @@ impl Store {
             .for_each(|entry| sweep(&entry.path()));
     }
 
-    /// The ids of all containers, sorted. A state root that does not exist holds none.
+    /// The ids of all containers, sorted. A state root that does not exist holds none. [Sweeps](Self::sweep) on the way.
     pub(crate) fn ids(&self) -> Result<Vec<Id>> {
         let step = || format!("read state root {}", self.root.display());
         let entries = match std::fs::read_dir(&self.root) {
@@ -188,6 +188,7 @@ impl Store {
             let entry = entry.step(step)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             match Id::new(&name) {
+                Err(_) if name.starts_with(UNFINISHED) => sweep(&entry.path()),
                 Ok(id) if entry.file_type().is_ok_and(|t| t.is_dir()) => ids.push(id),
                 _ => {}
             }
