@@ -8,7 +8,7 @@
 //! | `RT_TEST_BINARY` | the `rt` to test, in place of the one just built (say, a release build) |
 //! | `RT_CRIU` | the CRIU to use; else `/opt/rt-criu/bin/criu`, else `criu` in `PATH` |
 //! | `RT_TEST_PATIENCE` | multiplies all time limits (a whole number; for slow machines) |
-//! | `RT_TEST_BRIEF` | when set, only cases about the kernel and its cgroups run on runc too |
+//! | `RT_TEST_BRIEF` | when set, only cases about the kernel and its cgroups run on runc too, and races have fewer rounds |
 //! | `RT_TEST_NO_SKIPS` | when set, a skipped case fails the run |
 //! | `RT_TEST_KEEP` | when set, the directories of the cases stay in `/tmp/rt-tests` |
 

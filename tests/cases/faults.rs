@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use testkit::{Case, Cmd, Container, Fallible, Outcome, Test, needs, rt_only};
+use testkit::{Case, Cmd, Container, Fallible, Outcome, Test, needs, rounds, rt_only};
 
 use super::counter::{COUNTER, counts_on, is_unbroken};
 use super::{SLEEPER, one_line};
@@ -106,7 +106,7 @@ fn at_each(
         plan.extend(sample(*count).into_iter().enumerate().map(|(turn, number)| (turn, name, number)));
     }
     plan.sort();
-    let enough = counts.len().min(20);
+    let enough = counts.len().min(rounds(20));
     let (started, mut tried) = (Instant::now(), 0);
     for (_, name, number) in &plan {
         if tried >= enough && started.elapsed() > BUDGET {

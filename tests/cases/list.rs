@@ -1,5 +1,7 @@
 //! `list`.
 
+use std::fs;
+
 use testkit::{Case, Outcome, Test, Value, both, rt_only};
 
 use super::SLEEPER;
@@ -11,6 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("json", json_format),
         both("table", table),
         both("unknown_format", unknown_format),
+        rt_only("of_many", "it copies rt's own file", of_many),
         rt_only("empty_json_is_an_array", "runc 1.1 prints null", empty_json_is_an_array),
     ]
     .into()
@@ -31,6 +34,34 @@ fn quiet(test: &Test) -> Outcome {
     let mut expected = [first.id.as_str(), &second.id];
     expected.sort_unstable();
     assert_eq!(ids, expected);
+    Ok(())
+}
+
+/// So many that several threads look at them; sorted all the same.
+fn of_many(test: &Test) -> Outcome {
+    let container = test.run_script(SLEEPER)?;
+    let record = fs::read(format!("{}/{}/state.json", test.root(), container.id))?;
+    let mut expected: Vec<_> = (0..500).map(|number| format!("copy-{number}")).collect();
+    for id in &expected {
+        fs::create_dir(format!("{}/{id}", test.root()))?;
+        fs::write(format!("{}/{id}/state.json", test.root()), &record)?;
+    }
+    // One of them is being removed, one cannot be read.
+    fs::remove_file(format!("{}/copy-77/state.json", test.root()))?;
+    fs::write(format!("{}/copy-333/state.json", test.root()), "nonsense")?;
+    let output = test.cmd(&["list", "--format", "json"]).succeeds()?;
+    let list: Value = serde_json::from_str(&output.stdout)?;
+    for id in expected.iter().filter(|id| fs::exists(format!("{}/{id}", test.root())).unwrap_or(false)) {
+        fs::remove_dir_all(format!("{}/{id}", test.root()))?;
+    }
+    expected.retain(|id| !["copy-77", "copy-333"].contains(&id.as_str()));
+    expected.push(container.id.clone());
+    expected.sort_unstable();
+    let listed: Vec<_> =
+        list.as_array().into_iter().flatten().map(|state| state["id"].as_str().unwrap_or("")).collect();
+    assert_eq!(listed, expected);
+    assert!(list.as_array().into_iter().flatten().all(|state| state["status"] == "running"), "{output}");
+    assert!(output.stderr.contains("copy-333"), "{output}");
     Ok(())
 }
 

@@ -35,6 +35,10 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("stopped_by_systemd", "runc 1.1.5 leaves the failed unit", stopped_by_systemd),
         rt_only("slice_as_container", "runc wants to put a process into a slice", slice_as_container),
         both("ownership", ownership),
+        both("over_a_bus", over_a_bus).needs(needs::dbus_daemon),
+        rt_only("a_limit_of_cgroup2_alone", "runc names no controller", a_limit_of_cgroup2_alone)
+            .needs(needs::hybrid)
+            .needs(needs::hugetlb_on_v2),
         rt_only(
             "killed_while_it_is_made",
             "runc does not recover from SIGKILL everywhere",
@@ -432,6 +436,69 @@ fn killed_while_it_is_made(test: &Test) -> Outcome {
     bed.start(&container)?.fails()?;
     let state = bed.cmd(&container, "state", &[]).fails()?;
     one_line(test, &state, &["does not exist"])?;
+    bed.nothing_is_left_of(&unit)
+}
+
+/// A dbus-daemon as the bus of the machine, which lets everybody do everything.
+const BUS: &str = r#"
+set -e
+cat >/etc/bus.conf <<END
+<busconfig>
+  <type>system</type>
+  <user>root</user>
+  <listen>systemd:</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
+</busconfig>
+END
+cat >/etc/systemd/system/dbus.socket <<END
+[Unit]
+DefaultDependencies=no
+[Socket]
+ListenStream=/run/dbus/system_bus_socket
+END
+cat >/etc/systemd/system/dbus.service <<END
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket
+[Service]
+ExecStart=/usr/bin/dbus-daemon --config-file=/etc/bus.conf --nofork --nopidfile --systemd-activation
+END
+systemctl daemon-reload
+systemctl start dbus.socket dbus.service
+until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+/// Where systemd's own socket is out of reach, as in a container that got the host's bus.
+fn over_a_bus(test: &Test) -> Outcome {
+    let bed = Bed::new(test, if needs::hybrid().is_ok() { Layout::Hybrid } else { Layout::V2 })?;
+    Cmd::new("sh").args(["-c", BUS]).in_systemd(&bed.systemd).succeeds()?;
+    let on_bus = |command: Cmd| {
+        command.in_private_mounts("mount --bind /dev/null /run/systemd/private").in_systemd(&bed.systemd)
+    };
+    let (builder, unit) = bundle(test, SLEEPER)?;
+    let container = test.container(&builder.set("/linux/resources/pids", json!({"limit": 22})).build()?);
+    let run =
+        ["--systemd-cgroup", "run", "--detach", "--bundle", container.bundle.directory(), &container.id];
+    on_bus(test.quiet(&run)).succeeds()?;
+    assert_eq!(bed.unit_state(&unit)?, "active running");
+    assert_eq!(bed.systemd.property(&unit, "TasksMax")?, "22");
+    on_bus(container.cmd("update", &["--pids-limit", "33"])).succeeds()?;
+    assert_eq!(bed.systemd.property(&unit, "TasksMax")?, "33");
+    on_bus(container.cmd("delete", &["--force"])).succeeds()?;
+    bed.nothing_is_left_of(&unit)
+}
+
+/// systemd enables no controllers on cgroup2 beside v1, and what is below it is its own.
+fn a_limit_of_cgroup2_alone(test: &Test) -> Outcome {
+    let bed = Bed::new(test, Layout::Hybrid)?;
+    let (builder, unit) = bundle(test, SLEEPER)?;
+    let limits = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
+    let container = test.container(&builder.set("/linux/resources/hugepageLimits", limits).build()?);
+    let output = bed.start(&container)?.fails()?;
+    one_line(test, &output, &["hugetlb", "not available"])?;
     bed.nothing_is_left_of(&unit)
 }
 

@@ -10,7 +10,7 @@ mod races;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use testkit::{Case, Cmd, Kind, Outcome, Runtime, Test, both, json, rt_only};
+use testkit::{Case, Cmd, Kind, Outcome, Runtime, Test, both, json, rounds, rt_only};
 
 use super::SLEEPER;
 
@@ -93,7 +93,7 @@ fn binary(test: &Test, capabilities: &[&str]) -> Outcome {
         container.bundle.write("/evil", "#!/proc/self/exe\n")?;
         Cmd::new("chmod").args(["755", &container.bundle.path("/evil")]).succeeds()?;
         container.run(&[])?;
-        for _ in 0..10 {
+        for _ in 0..rounds(10) {
             container.exec(&[], &["true"]).succeeds()?;
             // What the kernel runs as the interpreter is not the host's binary, or it is refused.
             container.exec(&[], &["/evil"]).output()?;

@@ -1,6 +1,6 @@
 //! A container that looks into the processes which the runtime sends into it, while they still are the runtime's.
 
-use testkit::{Case, Outcome, Test, both, wait_until};
+use testkit::{Case, Outcome, Test, both, rounds, wait_until};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![both("host_files_through_an_executed_process", host_files)]
@@ -19,7 +19,7 @@ fn host_files(test: &Test) -> Outcome {
     let container = test.container(&bundle);
     container.run(&[])?;
     wait_until("the container looks", || std::fs::exists(bundle.path("/ready")).is_ok_and(|yes| yes))?;
-    for round in 0..60 {
+    for round in 0..rounds(60) {
         let flags: &[&str] = if round % 3 == 0 { &["--detach"] } else { &[] };
         container.exec(flags, &["true"]).succeeds()?;
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use testkit::{BundleBuilder, Case, Outcome, Swapping, Test, both, json, rt_only};
+use testkit::{BundleBuilder, Case, Outcome, Swapping, Test, both, json, rounds, rt_only};
 
 const WHY: &str = "runc 1.1.5 makes directories of the host";
 
@@ -76,12 +76,13 @@ fn race(test: &Test, place: &str, configure: fn(BundleBuilder) -> BundleBuilder)
     symlink(&victim, &link)?;
     let before = tree(&victim)?;
     let swapping = Swapping::start(&directory, &link);
-    for _ in 0..ROUNDS {
+    let rounds = rounds(ROUNDS);
+    for _ in 0..rounds {
         // Refused or contained: both are fine.
         let output = test.container(&bundle).run_foreground(&[]).output()?;
         assert!(!output.stdout.contains(SECRET), "seen in the container: {output}");
     }
-    assert!(swapping.count() > ROUNDS, "they have changed places {} times only", swapping.count());
+    assert!(swapping.count() > rounds, "they have changed places {} times only", swapping.count());
     drop(swapping);
     assert_eq!(tree(&victim)?, before, "changed on the host");
     test.leaves_nothing()
