@@ -15,6 +15,7 @@ pub(crate) fn plan(entry: &Entry, record: &Record, config: &Config) -> Result<Pl
         rootfs: record.rootfs.clone(),
         bundle: record.bundle.clone(),
         cgroup: cgroup_view(record, config, cgroup_namespace)?,
+        mount_namespace: namespaces.is_private(Ns::Mount),
         user_namespace: namespaces.is_private(Ns::User),
         cgroup_namespace,
     };

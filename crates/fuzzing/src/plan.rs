@@ -25,6 +25,7 @@ fn contexts() -> [Context; 3] {
         rootfs: "/bundle/rootfs".into(),
         bundle: "/bundle".into(),
         cgroup,
+        mount_namespace: private,
         user_namespace: private,
         cgroup_namespace: private,
     };

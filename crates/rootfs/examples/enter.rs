@@ -41,6 +41,7 @@ fn enter() -> Result<()> {
     let context = Context {
         rootfs: bundle.join("rootfs"),
         cgroup: machine_cgroups()?,
+        mount_namespace: true,
         user_namespace,
         cgroup_namespace,
         bundle,

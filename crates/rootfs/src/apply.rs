@@ -11,13 +11,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
-use sys::mount;
+use sys::mount::{self, Depth, Propagation};
 use sys::path::Root;
 
 use crate::error::InStep;
 use crate::{Plan, Result};
 
 pub(crate) use mounts::new_tmpfs;
+pub use pivot::enter_root;
 pub use seal::reopen_null;
 pub(crate) use sources::empty_filesystem;
 pub use sources::{FindUserns, Sources};
@@ -56,6 +57,11 @@ impl<'p> Rootfs<'p> {
         rustix::process::umask(Mode::empty());
         // pivot_root(2) wants a mount point, so the root is attached to where it already is.
         mount::move_mount(&root, &place).step(|| format!("bind rootfs {:?}", plan.rootfs))?;
+        if !plan.own_mounts {
+            // Below a shared mount it has become shared itself, and what is mounted in it would appear in other namespaces, too.
+            let step = || format!("make rootfs {:?} private", plan.rootfs);
+            mount::set_propagation(&root, Depth::Tree, Propagation::Private).step(step)?;
+        }
         let mut rootfs = Self { plan, root: Root::from(root), masks, late_readonly: Vec::new() };
         for step in &plan.mounts {
             rootfs.mount(step, mounts.remove(&step.index).unwrap_or_default())?;
@@ -84,7 +90,7 @@ impl<'p> Rootfs<'p> {
         let step = || "bind the terminal to \"/dev/console\"".to_owned();
         let dev = self.root.mkdir_all(Path::new("/dev")).step(step)?;
         let console = devices::file_at(&dev, "console").step(step)?;
-        let terminal = mount::clone_tree(slave, mount::Depth::One).step(step)?;
+        let terminal = mount::clone_tree(slave, Depth::One).step(step)?;
         mount::move_mount(terminal, console).step(step)
     }
 }

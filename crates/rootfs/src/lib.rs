@@ -10,6 +10,7 @@
 //! inside its root ([`sys::path::Root`]), into a descriptor that is then worked on.
 
 mod apply;
+mod beside;
 mod error;
 mod external;
 mod hollow;
@@ -17,7 +18,8 @@ mod options;
 mod plan;
 mod restore;
 
-pub use apply::{FindUserns, Rootfs, Sources, reopen_null};
+pub use apply::{FindUserns, Rootfs, Sources, enter_root, reopen_null};
+pub use beside::{detach_tree, mount_at};
 pub use error::{Error, Result};
 pub use external::{External, ExternalKind, Located, locate_externals, mount_mask};
 pub use hollow::{Hollow, find_hollow};

@@ -18,6 +18,9 @@ use crate::options::{FsOption, SuperFlag};
 pub struct Plan {
     /// The root of the container on the host, absolute.
     pub rootfs: PathBuf,
+    /// Whether the tree is in a mount namespace of the container's. Else it is made in the caller's, below [`rootfs`](Self::rootfs), and
+    /// is to be [removed](crate::detach_tree) from there.
+    pub own_mounts: bool,
     /// The propagation of the mount namespace's tree (`linux.rootfsPropagation`, `rslave` unless given).
     pub propagation: (Propagation, Depth),
     /// The mounts, in the order of `config.json`.
@@ -173,6 +176,8 @@ pub struct Context {
     pub bundle: PathBuf,
     /// The container's cgroups.
     pub cgroup: CgroupView,
+    /// Whether the container has its own mount namespace.
+    pub mount_namespace: bool,
     /// Whether the container has its own user namespace.
     pub user_namespace: bool,
     /// Whether the container has its own cgroup namespace.

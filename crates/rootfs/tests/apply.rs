@@ -341,6 +341,7 @@ fn mount_points_for_a_restore() {
         rootfs: bundle.rootfs(""),
         bundle: bundle.dir.clone(),
         cgroup: rootfs::CgroupView::None,
+        mount_namespace: true,
         user_namespace: false,
         cgroup_namespace: false,
     };

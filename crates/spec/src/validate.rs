@@ -59,10 +59,7 @@ fn hook_paths(spec: &Spec) -> Result<()> {
 fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     let Some(linux) = spec.linux() else { return Ok(()) };
     if !namespaces.is_private(Ns::Mount) {
-        return Err(Error::field(
-            "linux.namespaces",
-            "a container without a mount namespace is not supported; add {\"type\": \"mount\"}",
-        ));
+        without_mount_namespace(linux, namespaces)?;
     }
     let masked =
         [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())];
@@ -168,6 +165,29 @@ fn user_mappings(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
 }
 
 /// A sysctl belongs to a namespace; setting it without that namespace would change the host (sysctl/kernel.rst, net.rst).
+/// What would change the host's own file tree.
+fn without_mount_namespace(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
+    let hidden =
+        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())];
+    for (path, list) in hidden {
+        if list.as_ref().is_some_and(|list| !list.is_empty()) {
+            return Err(Error::field(path, "unable to restrict sys entries without a private MNT namespace"));
+        }
+    }
+    if linux.rootfs_propagation().as_deref().is_some_and(|name| name.ends_with("shared")) {
+        return Err(Error::field(
+            "linux.rootfsPropagation",
+            "unable to share the root without a private MNT namespace",
+        ));
+    }
+    if namespaces.is_private(Ns::User) {
+        let reason =
+            "a user namespace may mount nothing without a mount namespace; add {\"type\": \"mount\"}";
+        return Err(Error::field("linux.namespaces", reason));
+    }
+    Ok(())
+}
+
 fn sysctl(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     const IPC: [&str; 8] = [
         "kernel.msgmax",

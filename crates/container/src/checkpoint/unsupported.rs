@@ -10,6 +10,11 @@ pub(super) fn refuse(config: &Config, namespaces: &Namespaces, plan: &Plan) -> R
     if !sys::is_root() {
         return Err(refused("CRIU needs root"));
     }
+    if !namespaces.is_private(Ns::Mount) {
+        return Err(refused(
+            "it has no mount namespace: its mounts are the host's, which CRIU does not dump",
+        ));
+    }
     // CRIU(4.2): it makes a user namespace itself, and can only be told to join those of the other kinds.
     if let Some(path) = namespaces.path(Ns::User) {
         return Err(refused(&format!("its user namespace is another's ({})", path.display())));

@@ -226,6 +226,8 @@ impl Unfinished {
             None => Cgroup::locate(&layout, cgroups_path, id.as_str())?,
             Some(host) => Cgroup::locate_unit(&layout, cgroups_path, id.as_str(), host)?,
         };
+        let shares_mounts = !bundle.config.namespaces()?.is_private(Namespace::Mount);
+        let covered = shares_mounts.then(|| rootfs::mount_at(&bundle.rootfs)).transpose()?;
         let record = Record {
             version: VERSION,
             bundle: bundle.dir.clone(),
@@ -233,6 +235,7 @@ impl Unfinished {
             created: now(),
             owner: rustix::process::getuid().as_raw(),
             annotations: crate::state::annotations(&bundle.config),
+            covered,
             cgroup,
             init: None,
             pending: Some(Pending::Creation),

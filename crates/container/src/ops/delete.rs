@@ -78,7 +78,7 @@ pub(crate) fn destroy_unless_gone(store: &Store, id: &Id, config: &Config) -> Re
     }
 }
 
-/// Kills what is left of a container's processes, and waits for init's end.
+/// Kills what is left of a container's processes, waits for init's end, and takes a file tree that is among the host's mounts away.
 pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
     let pidfd = record.init.map(ProcessId::pidfd).transpose()?.flatten();
     if record.cgroup.is_none() {
@@ -89,11 +89,13 @@ pub(crate) fn destroy_processes(record: &Record) -> Result<()> {
         let _ = sys::process::signal(pidfd.as_fd(), Signal::KILL.as_raw());
     }
     record.cgroup.kill_all()?;
-    match record.init {
-        Some(init) if !init.wait_end(END_TIMEOUT)? => Err(Error::Request(format!(
+    if let Some(init) = record.init
+        && !init.wait_end(END_TIMEOUT)?
+    {
+        return Err(Error::Request(format!(
             "process {} was killed but does not end (state D: waiting for a disk or a driver?)",
             init.pid
-        ))),
-        _ => Ok(()),
+        )));
     }
+    Ok(record.covered.map_or(Ok(()), |covered| rootfs::detach_tree(&record.rootfs, covered))?)
 }

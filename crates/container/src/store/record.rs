@@ -29,6 +29,10 @@ pub(crate) struct Record {
     /// The annotations of its config.json, which `state` and `list` print.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// In a container without a mount namespace, whose file tree is among the host's mounts: the number of the mount that the tree
+    /// covers ([`rootfs::detach_tree`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered: Option<u64>,
     /// Its cgroup's directories.
     pub cgroup: cgroup::Cgroup,
     /// Its init process; none until it is made.
@@ -103,6 +107,7 @@ impl Record {
             created: "2026-01-02T03:04:05Z".into(),
             owner: 0,
             annotations: BTreeMap::new(),
+            covered: None,
             cgroup: serde_json::from_str("{}").expect("an empty map"),
             init: None,
             pending: Some(Pending::Creation),

@@ -1,5 +1,6 @@
 //! The container's root becomes `/`.
 
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,12 @@ impl Rootfs<'_> {
     /// Makes the container's root the root of this process and of its mount namespace; the working directory is `/` then.
     ///
     /// With `no_pivot` the root is moved over `/` instead, which a host that runs from an initramfs needs, and which
-    /// leaves more of the host within reach of a container that can escape from a chroot.
+    /// leaves more of the host within reach of a container that can escape from a chroot. In a mount namespace that is not the
+    /// container's, the process alone gets another root.
     pub fn pivot(&self, no_pivot: bool) -> Result<()> {
+        if !self.plan.own_mounts {
+            return enter_root(&self.root).step(|| "chroot".to_owned());
+        }
         if no_pivot {
             return self.move_root().step(|| "move the root (--no-pivot)".to_owned());
         }
@@ -52,10 +57,8 @@ impl Rootfs<'_> {
     fn move_root(&self) -> sys::Result<()> {
         self.hide_host_filesystems()?;
         let slash = Root::at(Path::new("/"))?;
-        rustix::process::fchdir(&self.root).call("fchdir", || "the rootfs".to_owned())?;
         mount::move_mount(&self.root, &slash)?;
-        rustix::process::chroot(".").call("chroot", || "\".\"".to_owned())?;
-        rustix::process::chdir("/").call("chdir", || "\"/\"".to_owned())
+        enter_root(&self.root)
     }
 
     /// Takes away the host's whole procfs and sysfs mounts. Under a mere chroot they stay in the mount namespace, and the
@@ -78,6 +81,13 @@ impl Rootfs<'_> {
         }
         Ok(())
     }
+}
+
+/// Makes a directory the root of this process, and its working directory.
+pub fn enter_root(root: impl AsFd) -> sys::Result<()> {
+    rustix::process::fchdir(root).call("fchdir", || "the rootfs".to_owned())?;
+    rustix::process::chroot(".").call("chroot", || "\".\"".to_owned())?;
+    rustix::process::chdir("/").call("chdir", || "\"/\"".to_owned())
 }
 
 /// The mount point of a mountinfo line (`proc_pid_mountinfo(5)`) that shows all of a procfs or sysfs.

@@ -129,18 +129,21 @@ impl Sources {
 /// Sets the propagation of `/`, makes the mount that the rootfs lies on private, and opens the rootfs.
 ///
 /// That mount must be private even if the caller wants a shared tree: `pivot_root(2)` refuses a shared parent, and
-/// what we mount would appear on the host.
+/// what we mount would appear on the host. In the host's own mount namespace nothing is changed.
 fn isolate(plan: &Plan) -> Result<OwnedFd> {
-    let (propagation, depth) = plan.propagation;
-    let step = || "set the propagation of \"/\"".to_owned();
-    let slash = Root::at(Path::new("/")).step(step)?;
-    mount::set_propagation(&slash, depth, propagation).step(step)?;
-
+    if plan.own_mounts {
+        let (propagation, depth) = plan.propagation;
+        let step = || "set the propagation of \"/\"".to_owned();
+        let slash = Root::at(Path::new("/")).step(step)?;
+        mount::set_propagation(&slash, depth, propagation).step(step)?;
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let rootfs = rustix::fs::open(&plan.rootfs, flags, Mode::empty())
         .call("open", || format!("{:?}", plan.rootfs))
         .step(|| "root.path".to_owned())?;
-    make_mount_private(&rootfs).step(|| format!("make the mount of rootfs {:?} private", plan.rootfs))?;
+    if plan.own_mounts {
+        make_mount_private(&rootfs).step(|| format!("make the mount of rootfs {:?} private", plan.rootfs))?;
+    }
     Ok(rootfs)
 }
 

@@ -21,6 +21,7 @@ impl Plan {
         };
         Ok(Self {
             rootfs: context.rootfs.clone(),
+            own_mounts: context.mount_namespace,
             propagation: propagation(linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?,
             devices: if has_foreign_dev(&mounts) { None } else { Some(devices::nodes(linux)?) },
             mounts,

@@ -16,6 +16,7 @@ fn context() -> Context {
             hierarchies: vec![hierarchy("cpu,cpuacct"), hierarchy("systemd")],
             links: vec![("cpu".into(), "cpu,cpuacct".into())],
         },
+        mount_namespace: true,
         user_namespace: false,
         cgroup_namespace: false,
     }

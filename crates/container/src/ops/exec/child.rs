@@ -13,6 +13,8 @@ pub(super) struct ChildSide<'a> {
     pub(super) entry: cgroup::Entry,
     pub(super) pidfd: BorrowedFd<'a>,
     pub(super) namespaces: Namespaces,
+    /// The container's root, where it has no mount namespace that this would be the root of.
+    pub(super) root: Option<OwnedFd>,
     pub(super) config: &'a Config,
     /// Whether the container has its own user namespace.
     pub(super) user_namespace: bool,
@@ -41,6 +43,9 @@ impl ChildSide<'_> {
         self.set_oom_score_adj()?;
         if !self.namespaces.is_empty() {
             sys::process::join(self.pidfd, self.namespaces).during("join the container's namespaces")?;
+        }
+        if let Some(root) = &self.root {
+            rootfs::enter_root(root).during("enter the container's root")?;
         }
         if self.user_namespace {
             init::become_root()?;

@@ -22,6 +22,7 @@ use adoption::Owner;
 use approach::Helper;
 use cgroup::Cgroup;
 use child::ChildSide;
+use rustix::fs::{Mode, OFlags};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id, NumberSet, Process, capability_bit};
 use std::os::fd::{AsFd, OwnedFd};
@@ -188,6 +189,7 @@ fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: N
         entry: cgroup.entry(clone_dir.is_some())?,
         pidfd: pidfd.as_fd(),
         namespaces: all,
+        root: if all.contains(Namespaces::MOUNT) { None } else { Some(root_of(init, &pidfd)?) },
         user_namespace: all.contains(Namespaces::USER),
         config,
         process: new.process,
@@ -204,6 +206,16 @@ fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: N
         return Err(Error::Request("the process ended before it was in the container".into()));
     };
     Ok(Started { child, wire, helper })
+}
+
+/// The root of a process.
+fn root_of(process: ProcessId, pidfd: &OwnedFd) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/root", process.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&path, flags, Mode::empty()).step(|| format!("open {path}"))?;
+    // It was that process' if that has not ended since.
+    sys::process::signal(pidfd.as_fd(), 0).step(|| format!("find process {}", process.pid))?;
+    Ok(root)
 }
 
 /// This process bound to certain processors, so that what it forks is, too; dropped, it runs where it did before.
