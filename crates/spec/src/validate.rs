@@ -239,7 +239,10 @@ mod tests {
 
     #[test]
     fn names_what_is_wrong_in_linux() {
-        assert!(error("{}").contains("linux.namespaces"));
+        assert_eq!(error("{}"), "");
+        assert!(error(r#"{"maskedPaths":["/proc/kcore"]}"#).contains("linux.maskedPaths"));
+        assert!(error(r#"{"rootfsPropagation":"rshared"}"#).contains("linux.rootfsPropagation"));
+        assert!(error(r#"{"namespaces":[{"type":"user"}]}"#).contains("linux.namespaces"));
         assert!(
             error(r#"{"namespaces":[{"type":"mount"},{"type":"mount"}]}"#).contains("linux.namespaces[1]")
         );
