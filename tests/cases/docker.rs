@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("print_changes_nothing", WHY, print_changes_nothing),
         rt_only("asks_for_a_container", WHY, asks_for_a_container),
         rt_only("mistakes_change_nothing", WHY, mistakes_change_nothing),
+        rt_only("forgotten_by_podman", WHY, forgotten_by_podman),
         rt_only("exec_is_not_lost", WHY, exec_is_not_lost),
         rt_only("unions_are_mounted_again", WHY, unions_are_mounted_again).needs(unionfs_fuse),
     ];
@@ -304,6 +305,22 @@ fn mistakes_change_nothing(test: &Test) -> Outcome {
     let fleeting = test.new_id();
     engine.run(&fleeting, &["--rm"], "sleep 1000")?;
     said(subject.rt(&["-c", &fleeting]).fails()?, &["--rm", "--leave-running"])
+}
+
+/// The error says what is left of it, and nothing is changed.
+fn forgotten_by_podman(test: &Test) -> Outcome {
+    let engine = runc_podman(test, "vfs")?;
+    let subject = Subject::run(test, &engine, &[], COUNTER)?;
+    subject.counts_on_from(0)?;
+    subject.checkpoint()?;
+    let (id, dir) = (subject.id()?, subject.image_dir()?);
+    engine.cmd(&["rm", &subject.name]).succeeds()?;
+    for (named, flag) in [(subject.name.as_str(), "--into-engine"), (&id[..12], "--alone")] {
+        let output = subject.rt(&["restore", flag, named]).fails()?;
+        one_line(test, &output, &["no such container", &dir, "podman container checkpoint --export"])?;
+    }
+    assert!(Path::new(&format!("{dir}/inventory.img")).exists());
+    Ok(())
 }
 
 fn exec_is_not_lost(test: &Test) -> Outcome {

@@ -7,6 +7,7 @@ use super::{SLEEPER, exec_file, one_line};
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         both("groups_and_umask", groups_and_umask),
+        rt_only("callers_groups", "the annotation is crun's", callers_groups),
         rt_only("umask_of_exec", "runc 1.1 goes by the caller's umask", umask_of_exec),
         both("unmapped_ids", unmapped_ids),
         both("home", home),
@@ -36,6 +37,32 @@ fn groups_and_umask(test: &Test) -> Outcome {
     assert_eq!(output_of(test, &bundle)?, "7\n8\n8 9 10\n0077\n");
     let bundle = test.bundle()?.script("umask").build()?;
     assert_eq!(output_of(test, &bundle)?, "0022\n");
+    Ok(())
+}
+
+/// What the caller of each command may read because of its groups, the container may; in a user namespace that has no such groups, too.
+fn callers_groups(test: &Test) -> Outcome {
+    const GROUPS: [&str; 2] = ["--groups", "1234,5678"];
+    let bundle = |builder: testkit::BundleBuilder, value: &str| {
+        let annotations = json!({"run.oci.keep_original_groups": value});
+        builder.set("/process/user/additionalGids", json!([9])).set("/annotations", annotations)
+    };
+    for (value, groups) in [("1", "0 1234 5678\n"), ("0", "0 9\n")] {
+        let bundle = bundle(test.bundle()?, value).script("id -G").build()?;
+        let run = test.container(&bundle).run_foreground(&[]).under("setpriv", &GROUPS);
+        assert_eq!(run.succeeds()?.stdout, groups, "{value}");
+    }
+    let bundle = bundle(mapped(test)?, "1").script(SLEEPER).build()?;
+    let container = test.container(&bundle);
+    container.run(&[])?;
+    let exec = container.exec(&[], &["id", "-G"]).under("setpriv", &GROUPS).succeeds()?;
+    assert_eq!(exec.stdout, "0 65534 65534\n");
+    let file = test.new_path("process.json");
+    let process =
+        json!({"user": {"uid": 0, "gid": 0}, "args": ["id", "-G"], "cwd": "/", "env": ["PATH=/bin"]});
+    std::fs::write(&file, process.to_string())?;
+    let exec = container.exec(&["--process", &file], &[]).under("setpriv", &GROUPS).succeeds()?;
+    assert_eq!(exec.stdout, "0 65534 65534\n");
     Ok(())
 }
 

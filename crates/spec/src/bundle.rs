@@ -6,6 +6,10 @@ use crate::{
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
+/// crun's word, and podman's (`--group-add keep-groups`), for a container whose processes keep the groups of its caller: what these
+/// may read of the host, they may.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// A config.json that passed the checks, with the bytes it was read from.
 ///
 /// The bytes are kept since the state store saves them as they are: what a later command reads is what this one checked,
@@ -42,7 +46,9 @@ impl Config {
         match self.oci.process() {
             Some(process) => {
                 let unknown_capabilities = self.unknown_capabilities.clone();
-                Ok(Process { unknown_capabilities, ..Process::of(process)? })
+                let mut process = Process { unknown_capabilities, ..Process::of(process)? };
+                process.user.keeps_groups = self.annotation(KEEP_GROUPS).is_some_and(|value| value != "0");
+                Ok(process)
             }
             None => Err(Error::field("process", "is missing")),
         }

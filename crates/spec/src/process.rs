@@ -15,6 +15,8 @@ pub struct User {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// In their place those that the caller has: the container's annotation says it.
+    pub keeps_groups: bool,
     /// File mode creation mask; None leaves 0022, as runc does.
     pub umask: Option<u32>,
 }
@@ -124,7 +126,11 @@ impl Process {
             } else {
                 container.exec_cpu_affinity
             },
-            user: User { umask: self.user.umask.or(container.user.umask), ..self.user },
+            user: User {
+                umask: self.user.umask.or(container.user.umask),
+                keeps_groups: container.user.keeps_groups,
+                ..self.user
+            },
             ..self
         }
     }
@@ -170,7 +176,7 @@ fn user(user: &oci::User) -> Result<User> {
     let mut groups = groups.to_vec();
     groups.sort_unstable();
     groups.dedup();
-    Ok(User { uid: user.uid(), gid: user.gid(), groups, umask: user.umask() })
+    Ok(User { uid: user.uid(), gid: user.gid(), groups, keeps_groups: false, umask: user.umask() })
 }
 
 fn oom_score_adj(process: &oci::Process) -> Result<Option<i32>> {

@@ -30,30 +30,36 @@ stock() {
     import docker.io/library/probe '["sh"]'
 }
 
-# Makes image $1 with the command $2: written by hand, in the words of OCI's image specification.
+# Makes image $1 of the probe, with the command $2.
 import() {
-    local oci=$KIT/oci layer config manifest index arch
+    mkdir -p "$KIT/oci/blobs/sha256"
+    tar -C "$PROBE" -cf "$KIT/oci/new" .
+    image "$KIT/oci" "$1" "{\"Env\":[\"PATH=$PATHS\"],\"Cmd\":$2}"
+}
+
+# Makes image $2 of the layer $1/new, with the configuration $3: written by hand, in the words of OCI's image specification. $4 is more
+# of its manifest and its index.
+image() {
+    local oci=$1 more=${4:-} layer config manifest index arch
     arch=$(uname -m)
     case $arch in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; esac
-    mkdir -p "$oci/blobs/sha256"
-    tar -C "$PROBE" -cf "$oci/new" .
     layer=$(blob)
     cat >"$oci/new" <<TEXT
-{"architecture":"$arch","os":"linux","config":{"Env":["PATH=$PATHS"],"Cmd":$2},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
+{"architecture":"$arch","os":"linux","config":$3,"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
 TEXT
     config=$(blob)
     cat >"$oci/new" <<TEXT
-{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":$(described image.config.v1+json "$config"),"layers":[$(described image.layer.v1.tar "$layer")]}
+{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":$(described image.config.v1+json "$config"),"layers":[$(described image.layer.v1.tar "$layer")]$more}
 TEXT
     manifest=$(blob)
     echo '{"imageLayoutVersion":"1.0.0"}' >"$oci/oci-layout"
-    echo "{\"schemaVersion\":2,\"manifests\":[$(described image.manifest.v1+json "$manifest")]}" >"$oci/index.json"
-    tar -C "$oci" -cf "$KIT/image.tar" .
+    echo "{\"schemaVersion\":2,\"manifests\":[$(described image.manifest.v1+json "$manifest")]$more}" >"$oci/index.json"
+    tar -C "$oci" -cf "$oci.tar" .
     cp "$oci/index.json" "$oci/new"
     index=$(blob)
     # shellcheck disable=SC2086
-    client image import ${IMPORT:-} --snapshotter native --index-name "$1:1" "$KIT/image.tar"
-    client image tag "$1:1" "$1@sha256:$index"
+    client image import ${IMPORT:-} --snapshotter native --index-name "$2:1" "$oci.tar"
+    client image tag "$2:1" "$2@sha256:$index"
 }
 
 # Files `new` under its digest.

@@ -9,11 +9,13 @@ serve() {
     daemon
 }
 
+# Knows rt as `rt engine-config` has it.
 # shellcheck disable=SC2086
 daemon() {
+    "$RT" engine-config docker | jq --arg runc "$RUNC" '.runtimes.plain.path = $runc' >"$KIT/daemon.json"
     exec /usr/sbin/dockerd --experimental --storage-driver="${STORAGE:-overlay2}" --data-root "$KIT/data" --exec-root "$KIT/exec" \
         -p "$KIT/pid" -H "unix://$KIT/docker.sock" --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$TAG" \
-        --add-runtime "plain=$RUNC" --add-runtime "rt=$RT" --default-runtime "${DEFAULT:-plain}" --shutdown-timeout 1 \
+        --config-file "$KIT/daemon.json" --default-runtime "${DEFAULT:-plain}" --shutdown-timeout 1 \
         >>"$KIT/log" 2>&1 9>&-
 }
 

@@ -132,7 +132,7 @@ cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -name "*$TAG*" 2
 remove_cgroups() {
     local path end=$((SECONDS + 10))
     while [ -n "$(cgroups)" ] && [ "$SECONDS" -lt "$end" ]; do
-        cgroups | while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null; done
+        cgroups | while read -r path; do find "$path" -depth -type d -exec rmdir {} + 2>/dev/null; done || true
         sleep 0.05
     done
 }

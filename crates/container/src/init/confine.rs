@@ -96,16 +96,22 @@ fn drop_bounding(keep: u64) -> Result<()> {
 }
 
 fn user(user: &User) -> Result<()> {
-    let groups: Vec<Gid> = user.groups.iter().map(|g| Gid::from_raw(*g)).collect();
-    match rustix::thread::set_thread_groups(&groups) {
-        Ok(()) => {}
-        Err(Errno::PERM) if groups.is_empty() || groups_are_denied() => {}
-        Err(e) => return Err(Failure::new(format!("setgroups({:?}): {}", user.groups, text(e)))),
+    if !user.keeps_groups {
+        groups(&user.groups)?;
     }
     let gid = Gid::from_raw(user.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(|e| refused("gid", user.gid, e))?;
     let uid = Uid::from_raw(user.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(|e| refused("uid", user.uid, e))
+}
+
+fn groups(ids: &[u32]) -> Result<()> {
+    let groups: Vec<Gid> = ids.iter().map(|g| Gid::from_raw(*g)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        Ok(()) => Ok(()),
+        Err(Errno::PERM) if groups.is_empty() || groups_are_denied() => Ok(()),
+        Err(e) => Err(Failure::new(format!("setgroups({ids:?}): {}", text(e)))),
+    }
 }
 
 /// Whether this is a user namespace whose owner may not change groups (user_namespaces(7)): then there is nothing to be done

@@ -70,7 +70,8 @@ fn check(name: &str, path: &str) -> Result<()> {
     })?;
     let refuse = |reason: &str| Err(Failure { message: format!("exec: {name:?}: {reason}"), exit_code: 126 });
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        return refuse("is a directory");
+        // Older runc and exec(2) have the second half only, newer runc the first; podman looks for the second.
+        return refuse("is a directory: permission denied");
     }
     match rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
         Ok(()) => Ok(()),
@@ -141,7 +142,10 @@ mod tests {
     fn a_program_that_cannot_be_run_is_told_from_one_that_is_not_there() {
         assert_eq!(check("x", "/no/such/file").unwrap_err().exit_code, 127);
         let failure = check("/etc", "/etc").unwrap_err();
-        assert_eq!((failure.exit_code, failure.message.as_str()), (126, "exec: \"/etc\": is a directory"));
+        assert_eq!(
+            (failure.exit_code, failure.message.as_str()),
+            (126, "exec: \"/etc\": is a directory: permission denied")
+        );
         assert_eq!(check("p", "/etc/passwd").unwrap_err().exit_code, 126);
     }
 }

@@ -68,6 +68,15 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The images of a container that its engine no longer knows, among those of all containers: by its name, or the beginning of its id.
+pub(super) fn of_unknown(home: &Path, named: &str) -> Option<PathBuf> {
+    let dirs = std::fs::read_dir(home).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    dirs.filter(|dir| dir.join("inventory.img").exists()).find(|dir| {
+        let is_id = dir.file_name().is_some_and(|id| id.as_encoded_bytes().starts_with(named.as_bytes()));
+        is_id || Place::new(dir).record().is_ok_and(|record| record.name == named)
+    })
+}
+
 /// Whether a file is one that makes up a checkpoint.
 fn is_image(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
@@ -83,6 +92,22 @@ pub(super) fn open_dir(path: &Path) -> Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_are_found_without_their_engine() {
+        let home = tempfile::tempdir().unwrap();
+        for (id, name) in [("ab12", "web"), ("cd34", "db")] {
+            let dir = home.path().join(id);
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("inventory.img"), "").unwrap();
+            Record { name: name.into(), ..Record::default() }.write(open_dir(&dir).unwrap().as_fd()).unwrap();
+        }
+        std::fs::create_dir(home.path().join("ef56")).unwrap();
+        for (named, id) in [("web", Some("ab12")), ("cd", Some("cd34")), ("ef56", None), ("other", None)] {
+            assert_eq!(of_unknown(home.path(), named), id.map(|id| home.path().join(id)), "{named}");
+        }
+        assert_eq!(of_unknown(Path::new("/no/such/home"), "web"), None);
+    }
 
     #[test]
     fn only_images_are_removed_and_handed_over() {

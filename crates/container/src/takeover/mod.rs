@@ -44,6 +44,23 @@ pub const DUMP_LOG: &str = "dump.log";
 /// See [`DUMP_LOG`].
 pub const RESTORE_LOG: &str = "restore.log";
 
+/// The container that is to be restored; `home` is where the images of all containers are. Of one that its engine has removed the
+/// error tells what is left, and why that is not enough: podman's archive begins with its own record of the container, which none of
+/// its commands prints, and its writable layer is gone.
+pub fn find(engine: &Engine, home: &Path, named: &str) -> Result<Inspect> {
+    let unknown = |error| {
+        let Some(images) = images::of_unknown(home, named) else { return error };
+        let advice = match engine.kind() {
+            Kind::Docker => "docker keeps nothing of a container that it has removed",
+            Kind::Podman => {
+                "podman brings back one that it has removed from its own archives only (podman container checkpoint --export)"
+            }
+        };
+        Error::Request(format!("{error}: its images are in {}, but {advice}", images.display()))
+    };
+    engine.inspect(named).map_err(unknown)
+}
+
 /// What CRIU may find, of which it would else say that it cannot be dumped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowances {

@@ -23,6 +23,8 @@ const PID_FILE: &str = "restore.pid";
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Record {
     pub(super) version: u32,
+    /// Its name, by which it is asked for when its engine no longer knows it.
+    pub(super) name: String,
     /// Where its root came from.
     pub(super) tree: Option<Tree>,
     /// What was mounted from outside.

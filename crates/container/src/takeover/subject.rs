@@ -62,6 +62,7 @@ impl Subject {
             is_alone,
             root_type: root.fstype.clone(),
             record: Record {
+                name: inspect.name.trim_start_matches('/').to_owned(),
                 tree,
                 binds: external.into_iter().map(|one| bind(one, pid, noted)).collect(),
                 external_network: network.is_some(),

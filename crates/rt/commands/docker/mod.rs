@@ -10,7 +10,7 @@ use clap::Args;
 use container::Tcp;
 use container::takeover::{
     Allowances, Alone, AlonePlan, Checkpoint, CheckpointPlan, Engine, HandBack, HandBackPlan, Inspect,
-    Restored, checkpoint, hand_back, restore_alone,
+    Restored, checkpoint, find, hand_back, restore_alone,
 };
 use settings::Settings;
 use std::path::PathBuf;
@@ -104,9 +104,13 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
         Some(named) => named.to_owned(),
         None => ask::container(&engine, action)?,
     };
-    let container = engine.inspect(&named)?;
+    let images = settings.images(&engine)?;
+    let container = match action {
+        Action::Checkpoint => engine.inspect(&named)?,
+        Action::Restore => find(&engine, &images, &named)?,
+    };
     let subject = Subject {
-        images: settings.images(&engine)?.join(&container.id),
+        images: images.join(&container.id),
         criu: settings.criu(context)?,
         dockerinit: settings.dockerinit(&engine)?,
         engine,
