@@ -4,6 +4,7 @@ mod apparmor;
 mod at_once;
 mod attacks;
 mod bad_input;
+mod binds;
 mod calls;
 mod cgroups;
 mod check;
@@ -66,6 +67,7 @@ use testkit::{Container, Fallible, Output, Suite, Test, Value, also_on_v2, json}
 pub(crate) fn all(suite: Suite) -> Suite {
     suite
         .module("bad_input", bad_input::cases())
+        .module("binds", binds::cases())
         .module("images", images::cases())
         .module("images_command", images_command::cases())
         .module("checkpoint", checkpoint::cases())

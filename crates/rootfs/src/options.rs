@@ -72,6 +72,16 @@ impl MountOptions {
         merge(&mut self.attrs, AttrChange { set: attributes, clear: 0 });
     }
 
+    /// For a bind mount: any attribute that it is given takes the place of all that its source has, so that `rw` on a host whose
+    /// disks are mounted `noexec` means what it means elsewhere. So runc and crun do it, which remount; as there, when an access
+    /// time is kept is left alone, and `remount` changes only what it names.
+    pub(crate) fn replace_the_sources(&mut self) {
+        const REPLACED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        if !self.attrs.is_empty() && !self.remount {
+            self.attrs.clear |= REPLACED & !self.attrs.set;
+        }
+    }
+
     fn add(&mut self, option: &str) {
         if let Some(change) = attribute(option) {
             merge(&mut self.attrs, change);
@@ -209,6 +219,20 @@ mod tests {
 
     fn value(key: &str, value: &str) -> FsOption {
         FsOption::Value(key.into(), value.into())
+    }
+
+    #[test]
+    fn attributes_of_a_bind_mount_take_the_place_of_the_sources() {
+        let cleared = |words: &[&str]| {
+            let mut options = MountOptions::parse(words);
+            options.replace_the_sources();
+            options.attrs.clear & !attr::ATIME_MASK
+        };
+        let all = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        assert_eq!(cleared(&["rbind", "rprivate", "rro"]), 0);
+        assert_eq!(cleared(&["bind", "ro"]), all & !attr::RDONLY);
+        assert_eq!(cleared(&["bind", "rw"]), all);
+        assert_eq!(cleared(&["bind", "remount", "ro"]), 0);
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn proc_or_sys_that_is_a_link() {
         fs::create_dir(bundle.rootfs("other")).unwrap();
         symlink("other", bundle.rootfs(name)).unwrap();
         let error = bundle.refused();
-        assert!(error.contains("it must be mounted on an ordinary directory"), "{error}");
+        assert!(error.contains("it must be mounted on ordinary directory"), "{error}");
         bundle.assert_host_untouched();
     }
 }

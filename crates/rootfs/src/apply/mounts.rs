@@ -123,8 +123,10 @@ impl Rootfs<'_> {
             found => (found, true),
         };
         let refused = || {
-            let problem = "it must be mounted on an ordinary directory, and this is something else";
-            Error::refused(step.name(), problem)
+            Error::refused(
+                step.name(),
+                "it must be mounted on ordinary directory, and this is something else",
+            )
         };
         match opened {
             Err(error) if real && error.is(Errno::LOOP.raw_os_error()) => Err(refused()),
@@ -268,8 +270,9 @@ fn change_attrs(mount: &OwnedFd, depth: Depth, change: AttrChange) -> sys::Resul
     }
     match mount::set_attr(mount, depth, change) {
         Err(error) if change.clear != 0 && error.is(Errno::PERM.raw_os_error()) => {
-            let kept = AttrChange { set: change.set & !attr::ATIME_MASK, clear: 0 };
-            mount::set_attr(mount, depth, kept)
+            // The one that is never locked.
+            let clear = change.clear & attr::NOSYMFOLLOW;
+            mount::set_attr(mount, depth, AttrChange { set: change.set & !attr::ATIME_MASK, clear })
         }
         done => done,
     }

@@ -61,6 +61,7 @@ impl Entry<'_> {
     fn kind(&self, destination: &Path, options: &mut MountOptions) -> Result<Option<Kind>> {
         let fstype = self.mount.typ().as_deref().unwrap_or_default();
         if options.bind.is_some() || fstype == "bind" {
+            options.replace_the_sources();
             return self.bind(options).map(Some);
         }
         if options.remount {
