@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("process_file", process_file),
         both("detached_with_pid_file", detached_with_pid_file),
         both("foreground_terminal", foreground_terminal),
+        rt_only("terminal_on_a_pipe", "runc 1.1 leaves the carriage returns", terminal_on_a_pipe),
         both("console_socket", console_socket),
         both("missing_program", missing_program),
         rt_only("status_127_and_126", "runc 1.1 answers 255 and 1", status_127_and_126),
@@ -117,6 +118,16 @@ fn detached_with_pid_file(test: &Test) -> Outcome {
     })?;
     assert!(container.pids()?.contains(&pid.parse()?));
     Ok(())
+}
+
+/// As for `run`.
+fn terminal_on_a_pipe(test: &Test) -> Outcome {
+    let container = test.run_script(SLEEPER)?;
+    let (_console, terminal) = pseudo_terminal()?;
+    let (mut reader, writer) = testkit::pipe()?;
+    let command = container.cmd("exec", &["--tty"]).args(["sh", "-c", "echo one; echo two"]);
+    command.terminal(terminal).stdout(writer).spawn()?.output()?;
+    reader.expect("one\ntwo\n")
 }
 
 fn foreground_terminal(test: &Test) -> Outcome {

@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("pid_file", pid_file),
         both("console_socket", console_socket),
         both("foreground_terminal", foreground_terminal),
+        both("terminal_on_a_pipe", terminal_on_a_pipe),
         both("terminal_size", terminal_size),
         both("forwards_signals", forwards_signals),
         both("keep", keep),
@@ -108,6 +109,15 @@ fn foreground_terminal(test: &Test) -> Outcome {
     console.expect("got:hello")?;
     assert_eq!(running.output()?.code, 5);
     test.leaves_nothing()
+}
+
+/// What a terminal would add to the ends of lines is no part of the output.
+fn terminal_on_a_pipe(test: &Test) -> Outcome {
+    let container = test.container(&test.bundle()?.terminal().script("echo one; echo two").build()?);
+    let (_console, terminal) = pseudo_terminal()?;
+    let (mut reader, writer) = testkit::pipe()?;
+    container.run_foreground(&[]).terminal(terminal).stdout(writer).spawn()?.output()?;
+    reader.expect("one\ntwo\n")
 }
 
 fn terminal_size(test: &Test) -> Outcome {

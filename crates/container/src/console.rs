@@ -5,7 +5,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{OptionalActions, Termios, Winsize};
+use rustix::termios::{OptionalActions, OutputModes, Termios, Winsize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -85,7 +85,21 @@ impl Pty {
 pub(crate) fn receive(socket: impl AsFd) -> Result<OwnedFd> {
     let message = sys::seqpacket::receive(socket)?;
     let fd = message.and_then(|m| m.fds.into_iter().next());
-    fd.ok_or_else(|| Error::Request("the init process sent no terminal".into()))
+    let master = fd.ok_or_else(|| Error::Request("the init process sent no terminal".into()))?;
+    end_lines_plainly(&master);
+    Ok(master)
+}
+
+/// Has lines end as the program writes them where the output goes to a pipe or a file, as runc does: the carriage return that
+/// a terminal adds would become part of it. A terminal keeps it, since programs there decide about it by themselves.
+pub(crate) fn end_lines_plainly(master: &OwnedFd) {
+    if rustix::termios::isatty(rustix::stdio::stdout()) {
+        return;
+    }
+    if let Ok(mut modes) = rustix::termios::tcgetattr(master) {
+        modes.output_modes.remove(OutputModes::ONLCR);
+        let _ = rustix::termios::tcsetattr(master, OptionalActions::Now, &modes);
+    }
 }
 
 /// The caller's terminal in raw mode while a container's terminal is shown on it; given back when dropped.

@@ -124,7 +124,10 @@ impl Notify for Events<'_> {
                 let socket = console::connect(path, "console")?;
                 sys::seqpacket::send(socket, name.as_bytes(), &[master.as_fd()])?;
             }
-            Terminal::Relay => self.master = Some(master),
+            Terminal::Relay => {
+                console::end_lines_plainly(&master);
+                self.master = Some(master);
+            }
             Terminal::None => {
                 return Err("the images hold a terminal, and there is nobody to get it".into());
             }
