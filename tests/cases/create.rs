@@ -10,6 +10,8 @@ pub(crate) fn cases() -> Vec<Case> {
         both("pid_file", pid_file),
         both("deleted_before_start", deleted_before_start),
         both("killed_before_start", killed_before_start),
+        both("asked_to_end_before_start", asked_to_end_before_start),
+        both("holds_nothing_of_the_callers", holds_nothing_of_the_callers),
         both("terminal_needs_a_socket", terminal_needs_a_socket),
         both("socket_needs_a_terminal", socket_needs_a_terminal),
         both("hostname_and_sysctl", hostname_and_sysctl),
@@ -55,6 +57,30 @@ fn killed_before_start(test: &Test) -> Outcome {
     container.cmd("start", &[]).fails()?;
     container.cmd("delete", &[]).succeeds()?;
     test.leaves_nothing()
+}
+
+/// The first process of a pid namespace, which the kernel spares such signals unless it has said that it wants them.
+fn asked_to_end_before_start(test: &Test) -> Outcome {
+    for signal in ["TERM", "INT", "HUP"] {
+        let container = test.container(&test.bundle()?.script(SLEEPER).build()?);
+        container.quiet("create", &[]).succeeds()?;
+        container.cmd("kill", &[]).arg(signal).succeeds()?;
+        container.wait_for_status("stopped")?;
+    }
+    Ok(())
+}
+
+/// Neither what the caller had open, which may be a pipe whose end somebody waits for, nor the container's cgroup.
+fn holds_nothing_of_the_callers(test: &Test) -> Outcome {
+    let container = test.container(&test.bundle()?.script(SLEEPER).build()?);
+    let file = test.new_path("open");
+    container.quiet("create", &[]).after_shell(&format!("exec 7>{file}")).succeeds()?;
+    for fd in std::fs::read_dir(format!("/proc/{}/fd", container.pid()?))? {
+        let target = std::fs::read_link(fd?.path())?;
+        let target = target.to_string_lossy();
+        assert!(target != file && !target.contains("/cgroup/"), "{target}");
+    }
+    Ok(())
 }
 
 fn terminal_needs_a_socket(test: &Test) -> Outcome {

@@ -35,6 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("directories", directories),
         both("signals_of_a_foreground_hook", signals_of_a_foreground_hook),
         rt_only("empty_environment", "runc passes its own on", empty_environment),
+        both("environment_of_the_program", environment_of_the_program),
         both("ends_before_its_state", ends_before_its_state),
         both("much_output", much_output),
         both("does_not_read_its_state", does_not_read_its_state),
@@ -219,6 +220,15 @@ fn empty_environment(test: &Test) -> Outcome {
     let container = test.container(&builder.push("/hooks/createRuntime", hook).build()?);
     container.run_foreground(&[]).succeeds()?;
     assert_eq!(container.bundle.read("/seen").trim(), "0");
+    Ok(())
+}
+
+/// A startContainer hook that names none has that: it runs in the program's place.
+fn environment_of_the_program(test: &Test) -> Outcome {
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME >/hook"]});
+    let bundle = test.bundle()?.script("cat /hook").push("/hooks/startContainer", hook);
+    let container = test.container(&bundle.push("/process/env", json!("ONE=two")).build()?);
+    assert_eq!(container.run_foreground(&[]).succeeds()?.stdout, "two /\n");
     Ok(())
 }
 

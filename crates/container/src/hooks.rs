@@ -5,6 +5,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::pipe::PipeFlags;
 use spec::oci::Hook;
 use spec::{Config, HookKind};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,21 @@ pub(crate) fn run(config: &Config, kind: HookKind, state: &[u8], dir: Option<&Pa
     run_each(config, kind, state, dir).next().map_or(Ok(()), Err)
 }
 
+/// Runs the startContainer hooks. One that names no environment has the program's, as with runc and crun: it runs in its place.
+pub(crate) fn run_before_program(config: &Config, state: &[u8], env: &[CString]) -> Result<()> {
+    let place = Place { dir: None, env };
+    run_all(config, HookKind::StartContainer, state, place).next().map_or(Ok(()), Err)
+}
+
+/// What a hook finds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place<'a> {
+    /// The directory it runs in; None: our own.
+    dir: Option<&'a Path>,
+    /// The environment of a hook that names none.
+    env: &'a [CString],
+}
+
 /// Runs the hooks of one kind as the failures are asked for; who asks for all of them runs all.
 pub(crate) fn run_each<'a>(
     config: &'a Config,
@@ -29,9 +45,18 @@ pub(crate) fn run_each<'a>(
     state: &'a [u8],
     dir: Option<&'a Path>,
 ) -> impl Iterator<Item = Error> + 'a {
+    run_all(config, kind, state, Place { dir, ..Place::default() })
+}
+
+fn run_all<'a>(
+    config: &'a Config,
+    kind: HookKind,
+    state: &'a [u8],
+    place: Place<'a>,
+) -> impl Iterator<Item = Error> + 'a {
     spec::hooks(&config.oci, kind).iter().enumerate().filter_map(move |(index, hook)| {
         log::debug!("{} hook #{index}: {}", kind.name(), hook.path().display());
-        let reason = run_one(hook, state, dir).err()?;
+        let reason = run_one(hook, state, place).err()?;
         let reason = format!("{}: {reason}", hook.path().display());
         Some(Error::Hook { kind: kind.name(), index, reason })
     })
@@ -42,10 +67,10 @@ pub(crate) fn any(config: &Config, kinds: &[HookKind]) -> bool {
     kinds.iter().any(|kind| !spec::hooks(&config.oci, *kind).is_empty())
 }
 
-fn run_one(hook: &Hook, state: &[u8], dir: Option<&Path>) -> std::result::Result<(), String> {
+fn run_one(hook: &Hook, state: &[u8], place: Place<'_>) -> std::result::Result<(), String> {
     // Nobody reads along, so what a hook says must not fill a pipe; the end of its stderr is wanted when it fails.
     let said = File::from(memfd_create("hook-stderr", MemfdFlags::CLOEXEC).map_err(errno)?);
-    let mut child = start(hook, state, dir, &said).map_err(|e| sys::strerror(e.errno))?;
+    let mut child = start(hook, state, place, &said).map_err(|e| sys::strerror(e.errno))?;
     let exit = match hook.timeout().map(i64::unsigned_abs) {
         None => child.wait().map_err(|e| e.to_string())?,
         Some(limit) => match child.wait_for(Duration::from_secs(limit)).map_err(|e| e.to_string())? {
@@ -61,13 +86,17 @@ fn run_one(hook: &Hook, state: &[u8], dir: Option<&Path>) -> std::result::Result
         return Ok(());
     }
     let output = end_of(&said);
+    let how = match exit {
+        Exit::Code(_) => exit.to_string(),
+        Exit::Signal(signal) => format!("{exit} ({})", sys::signal::describe(signal)),
+    };
     Err(match output.lines().rev().find(|l| !l.trim().is_empty()) {
-        Some(last) => format!("{exit}, stderr: {last}"),
-        None => exit.to_string(),
+        Some(last) => format!("{how}, stderr: {last}"),
+        None => how,
     })
 }
 
-fn start(hook: &Hook, state: &[u8], dir: Option<&Path>, stderr: &File) -> sys::Result<Child> {
+fn start(hook: &Hook, state: &[u8], place: Place<'_>, stderr: &File) -> sys::Result<Child> {
     let stdin = filled_pipe(state)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let null = null.call("open", || "\"/dev/null\"".into())?;
@@ -75,10 +104,13 @@ fn start(hook: &Hook, state: &[u8], dir: Option<&Path>, stderr: &File) -> sys::R
     if let Some(args) = hook.args().as_ref().filter(|args| !args.is_empty()) {
         spawn.argv(args)?;
     }
+    if hook.env().is_none() {
+        spawn.environment(place.env);
+    }
     for variable in hook.env().iter().flatten() {
         spawn.variable(variable)?;
     }
-    if let Some(dir) = dir {
+    if let Some(dir) = place.dir {
         spawn.current_dir(dir)?;
     }
     if hook.timeout().is_some() {

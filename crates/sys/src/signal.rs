@@ -70,6 +70,29 @@ pub fn default_child_signal() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// What a signal means, in words like those for an errno: `bad system call`.
+pub fn describe(signal: i32) -> String {
+    // SAFETY: strsignal takes any number; this program has one thread, so the text stays until it is copied.
+    let text = unsafe {
+        let text = libc::strsignal(signal);
+        if text.is_null() { c"unknown signal" } else { std::ffi::CStr::from_ptr(text) }
+    };
+    text.to_string_lossy().to_lowercase()
+}
+
+/// Has the signals that ask a process to end do so even for the first process of a pid namespace, which the kernel spares
+/// those that it has not said anything about (pid_namespaces(7)); until the next execve(2).
+pub fn end_when_asked_to() {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit is async-signal-safe, and ends this process with all its threads.
+        unsafe { libc::_exit(128 + signal) };
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: the handler has the type that signal(2) asks for, and does only what a handler may.
+        unsafe { libc::signal(signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+}
+
 /// Unblocks all signals.
 pub fn unblock_all() -> Result<()> {
     // SAFETY: sigset_t is plain data that sigemptyset initializes.

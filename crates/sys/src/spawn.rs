@@ -79,6 +79,12 @@ impl<'a> Spawn<'a> {
         Ok(self)
     }
 
+    /// Adds environment variables that are written like that already.
+    pub fn environment(&mut self, env: &[CString]) -> &mut Self {
+        self.env.extend_from_slice(env);
+        self
+    }
+
     /// Runs it in this directory; else in ours.
     pub fn current_dir(&mut self, dir: &Path) -> Result<&mut Self> {
         self.dir = Some(text(dir.as_os_str())?);

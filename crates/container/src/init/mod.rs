@@ -30,7 +30,7 @@ use rustix::thread::CapabilitySet;
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, HookKind, Process};
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::Namespaces;
 
@@ -135,7 +135,11 @@ impl Init<'_> {
         let rootfs = self.tree(wire)?;
         self.hooks(wire, &rootfs)?;
         self.enter(rootfs)?;
-        make_ready(self.config, self.process, &labels, self.preserve_fds, self.filter, wire)
+        let held = match &self.start {
+            StartSignal::Parent => None,
+            StartSignal::Socket(listener) => Some(listener),
+        };
+        make_ready(self.config, self.process, labels, self.preserve_fds, held, self.filter, wire)
     }
 
     /// Makes the file tree, as far as the hooks are to see it.
@@ -192,19 +196,19 @@ impl Init<'_> {
                     .map_err(Some)?,
             ),
         };
-        let failure = ready.become_program(|| self.start_hooks());
+        let failure = ready.become_program(|env| self.start_hooks(env));
         match connection {
             None => Err(Some(failure)),
             Some(connection) => fail(&connection, failure),
         }
     }
 
-    fn start_hooks(&self) -> Result<()> {
+    fn start_hooks(&self, env: &[CString]) -> Result<()> {
         if !hooks::any(self.config, &[HookKind::StartContainer]) {
             return Ok(());
         }
-        hooks::run(self.config, HookKind::StartContainer, &self.hook_state.json("created", own_pid()), None)
-            .map_err(|e| Failure::new(e.to_string()))
+        let state = self.hook_state.json("created", own_pid());
+        hooks::run_before_program(self.config, &state, env).map_err(|e| Failure::new(e.to_string()))
     }
 }
 
@@ -264,8 +268,8 @@ pub(crate) struct Ready<'a> {
 
 impl Ready<'_> {
     /// Takes the last steps, runs `hooks` and becomes the program; returns only when something fails.
-    pub(crate) fn become_program(&mut self, hooks: impl FnOnce() -> Result<()>) -> Failure {
-        match self.last_steps.take().and_then(|()| hooks()) {
+    pub(crate) fn become_program(&mut self, hooks: impl FnOnce(&[CString]) -> Result<()>) -> Failure {
+        match self.last_steps.take().and_then(|()| hooks(self.program.env())) {
             Ok(()) => self.program.exec(),
             Err(failure) => failure,
         }
@@ -273,22 +277,28 @@ impl Ready<'_> {
 }
 
 /// What init and exec have in common, last: the process' share of the machine, its place, ids and rights, and the word that it
-/// is ready.
+/// is ready. A process that will be `held` until somebody connects to that socket keeps little else open.
 pub(crate) fn make_ready<'a>(
     config: &Config,
     process: &Process,
-    labels: &Labels<'_>,
+    labels: Labels<'_>,
     preserve_fds: u32,
+    held: Option<&OwnedFd>,
     filter: Option<&'a Filter<'a>>,
     wire: &OwnedFd,
 ) -> Result<Ready<'a>> {
     confine::rlimits(&process.rlimits)?;
     scheduling::apply(config, process)?;
     labels.apply()?;
+    drop(labels);
     // Loading the filter takes it, or no_new_privs.
     let admin = filter.is_some() && !process.no_new_privileges;
     let longer = if admin { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
     let surplus = take_on(process, preserve_fds, longer)?;
+    if let Some(listener) = held {
+        let_go(&[listener.as_fd(), wire.as_fd()], preserve_fds);
+        sys::signal::end_when_asked_to();
+    }
     scheduling::set_personality(config)?;
     let program = Program::find(process)?;
     rustix::process::set_parent_process_death_signal(None).during("prctl(PR_SET_PDEATHSIG)")?;
@@ -296,6 +306,13 @@ pub(crate) fn make_ready<'a>(
     last_steps.take_with_parent(wire)?;
     wire::report(wire, &Report::Ready);
     Ok(Ready { program, last_steps })
+}
+
+/// Closes what the caller and the parent had open, the container's cgroup among it: a created container may wait for days, and
+/// whoever waits for the end of a pipe would wait as long. Nothing is logged from now on, as the log is among it.
+fn let_go(keep: &[BorrowedFd<'_>], preserve_fds: u32) {
+    log::set_max_level(log::LevelFilter::Off);
+    sys::process::close_others_in_child(keep, preserve_fds);
 }
 
 /// The process' place, ids and rights; with some capabilities for longer.

@@ -37,11 +37,17 @@ impl Program {
         })
     }
 
+    /// The environment that it gets.
+    pub(crate) fn env(&self) -> &[CString] {
+        &self.env
+    }
+
     /// Becomes the program; returns only on failure.
     pub(crate) fn exec(&self) -> Failure {
         let error = sys::process::exec(&self.path, &self.args, &self.env);
         let exit_code = if error.errno == rustix::io::Errno::NOENT.raw_os_error() { 127 } else { 126 };
-        Failure { message: format!("exec {:?}: {}", self.path, sys::strerror(error.errno)), exit_code }
+        let path = sys::one_line(&self.path.to_string_lossy());
+        Failure { message: format!("exec {path}: {}", sys::strerror(error.errno)), exit_code }
     }
 }
 

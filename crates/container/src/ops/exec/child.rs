@@ -29,7 +29,7 @@ impl ChildSide<'_> {
         let failure = match self.prepare(wire) {
             Err(failure) => failure,
             Ok(mut ready) => match init::wait_go(wire) {
-                Ok(()) => ready.become_program(|| Ok(())),
+                Ok(()) => ready.become_program(|_| Ok(())),
                 Err(failure) => failure,
             },
         };
@@ -68,7 +68,7 @@ impl ChildSide<'_> {
         }
         // In the container's /proc, since a directory of the host's must not be found here; see there why that will do.
         let labels = Labels::open(self.process)?;
-        init::make_ready(self.config, self.process, &labels, self.preserve_fds, self.filter, wire)
+        init::make_ready(self.config, self.process, labels, self.preserve_fds, None, self.filter, wire)
     }
 
     /// With the processors that `execCPUAffinity` names for the time from here; else with all that the cgroup allows.
