@@ -4,15 +4,34 @@ use crate::checkpoint::criu_config;
 use crate::checkpoint::images::Directories;
 use crate::error::{Result, Step};
 use criu::{Daemon, Task, Tls};
+use rustix::fs::{Access, AtFlags};
 use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The name of CRIU's log of a page server, in the work directory.
 pub const PAGE_SERVER_LOG: &str = "page-server.log";
 /// The same of a lazy pages daemon.
 pub const LAZY_PAGES_LOG: &str = "lazy-pages.log";
+
+/// The socket that a lazy pages daemon makes in its work directory, when it is ready.
+const LAZY_PAGES_SOCKET: &str = "lazy-pages.socket";
+/// How long a restore waits for one that was started right before it.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// Waits for the daemon of a lazy restore, which may still be starting. CRIU tells of one that never comes.
+pub(crate) fn await_daemon(work: BorrowedFd<'_>) {
+    let end = Instant::now() + STARTING;
+    while rustix::fs::accessat(work, LAZY_PAGES_SOCKET, Access::EXISTS, AtFlags::empty()).is_err() {
+        if Instant::now() > end {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// The directories of either, and who runs it.
 #[derive(Debug)]

@@ -153,6 +153,11 @@ impl Directories {
     pub(crate) fn images(&self) -> &OwnedFd {
         &self.images
     }
+
+    /// The one for CRIU's working files, which may be the same.
+    pub(crate) fn work(&self) -> &OwnedFd {
+        self.work.as_ref().unwrap_or(&self.images)
+    }
 }
 
 /// The bytes of the files in a directory whose names begin so; those that have gone meanwhile have none.

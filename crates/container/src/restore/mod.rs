@@ -163,6 +163,9 @@ fn bring_back(
             criu_config::file(request.criu_config.as_deref(), &bundle.config)?,
         )
     };
+    if request.lazy_pages {
+        crate::pages::await_daemon(dirs.work().as_fd());
+    }
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
     events.pause = request.leave_paused.then(|| Pause { cgroup: &cgroup, criu: session.pid() });
