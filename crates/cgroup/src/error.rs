@@ -112,7 +112,7 @@ pub enum Error {
     #[error("cannot use rootless systemd cgroups manager on cgroup v1")]
     UserManagerOnV1,
     /// An argument of `exec --cgroup` cannot be used.
-    #[error("invalid --cgroup argument: {argument}: {reason}")]
+    #[error("invalid --cgroup argument: {argument} {reason}")]
     BadSubPath {
         /// The argument.
         argument: String,
@@ -158,7 +158,7 @@ pub enum Error {
         count: usize,
     },
     /// The cgroup exists already and is frozen: whatever is started in it would never run.
-    #[error("cgroup freezer: container's cgroup {path:?} is unexpectedly frozen")]
+    #[error("cgroup freezer: container's cgroup unexpectedly frozen: {path:?}")]
     Frozen {
         /// The cgroup's directory.
         path: PathBuf,

@@ -18,7 +18,12 @@ impl Cgroup {
             if controller == UNIFIED {
                 paths.values_mut().for_each(|dir| *dir = join(dir, &sub));
             } else {
-                let bad = || bad(&format!("{controller}:{}", sub.display()), "names an unknown controller");
+                let bad = || {
+                    bad(
+                        &format!("{controller}:{}", sub.display()),
+                        "names an unknown controller on this machine",
+                    )
+                };
                 let dir = paths.get_mut(&controller).ok_or_else(bad)?;
                 *dir = join(dir, &sub);
             }

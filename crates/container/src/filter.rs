@@ -156,6 +156,7 @@ fn hand_over(fd: &OwnedFd, listener: &SeccompListener<'_>, pid: i32, state: &Hoo
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .step(step)?;
     let address = SocketAddrUnix::new(listener.path).step(step)?;
-    rustix::net::connect(&socket, &address).step(step)?;
+    rustix::net::connect(&socket, &address)
+        .step(|| format!("{}: failed to connect with seccomp agent", step()))?;
     sys::seqpacket::send(&socket, &json, &[fd.as_fd()]).step(step)
 }

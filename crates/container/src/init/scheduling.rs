@@ -34,7 +34,9 @@ fn refusal(config: &Config, policy: u32) -> &'static str {
     let resources = config.linux().and_then(|l| l.resources().as_ref());
     let has_cpuset = resources.and_then(|r| r.cpu().as_ref()).is_some_and(|cpu| cpu.cpus().is_some());
     match policy {
-        DEADLINE if has_cpuset => " (SCHED_DEADLINE cannot be used together with linux.resources.cpu.cpus)",
+        DEADLINE if has_cpuset => {
+            " (process scheduler can't be used together with AllowedCPUs, linux.resources.cpu.cpus)"
+        }
         1 | 2 => " (on cgroup v1 it may need linux.resources.cpu.realtimeRuntime)",
         _ => "",
     }
