@@ -72,7 +72,7 @@ pub fn default_child_signal() {
 
 /// What a signal means, in words like those for an errno: `bad system call`.
 pub fn describe(signal: i32) -> String {
-    // SAFETY: strsignal takes any number; this program has one thread, so the text stays until it is copied.
+    // SAFETY: strsignal takes any number; no two threads of ours ask it, so the text stays until it is copied.
     let text = unsafe {
         let text = libc::strsignal(signal);
         if text.is_null() { c"unknown signal" } else { std::ffi::CStr::from_ptr(text) }
