@@ -123,7 +123,7 @@ differences! {
         "runc prints `null`, over which scripts stumble",
         Change::Words(&[("[]\n", "null\n")]);
     HOOK_ENVIRONMENT:
-        "A hook has the environment that config.json gives it, and nothing else",
+        "A hook on the host has the environment that config.json gives it, and nothing else",
         "runc 1.1 hands on the caller's where none is given, with whatever secrets are in it",
         Change::Everything;
     POSTSTART_AT_START:
