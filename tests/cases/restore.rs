@@ -13,6 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("pid_file", pid_file),
         both("state_after_restore", state_after_restore),
         both("commands_after_restore", commands_after_restore),
+        rt_only("executed_after_restore", "runc 1.1 knows no time namespaces", executed_after_restore),
         both("several_times_from_the_same_images", several_times_from_the_same_images),
         both("refuses_an_id_in_use", refuses_an_id_in_use),
         both("work_directory_that_is_a_link", linked_work_directory),
@@ -25,6 +26,23 @@ pub(crate) fn cases() -> Vec<Case> {
     .into_iter()
     .map(|case| case.needs(needs::criu))
     .collect()
+}
+
+/// Such a process has the clocks that CRIU has given the container, without which it could not be restored once more.
+fn executed_after_restore(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    for round in ["one", "two"] {
+        let images = test.new_path(round);
+        container.checkpoint(&images, &[])?;
+        container.restore(&images, &[])?;
+        counts_on(&container.bundle, "/log", 3)?;
+        let script =
+            "readlink /proc/1/ns/time; readlink /proc/self/ns/time; sleep 1000 </dev/null >/dev/null 2>&1 &";
+        let seen = container.exec(&[], &["sh", "-c", script]).succeeds()?.stdout;
+        let namespaces: Vec<_> = seen.lines().collect();
+        assert!(namespaces.len() == 2 && namespaces[0] == namespaces[1], "{namespaces:?}");
+    }
+    is_unbroken(&container.bundle, "/log")
 }
 
 fn under_another_id(test: &Test) -> Outcome {

@@ -174,6 +174,13 @@ struct New<'a> {
     filter: Option<&'a Filter<'a>>,
 }
 
+/// Whether init has other clocks than we: CRIU gives a restored container a time namespace, whatever its bundle says, and
+/// could not restore it once more with a process in another.
+fn has_clocks_of_its_own(init: ProcessId) -> bool {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/time")).ok();
+    namespace("self") != namespace(&init.pid.to_string())
+}
+
 /// Forks the process into the container; it reports on the wire, and waits.
 fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: New<'_>) -> Result<Started> {
     let Some(pidfd) = init.pidfd()? else {
@@ -181,7 +188,10 @@ fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: N
     };
     let namespaces = config.namespaces()?;
     let kinds = namespaces.new.iter().chain(namespaces.joined.iter().map(|(kind, _)| kind));
-    let all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
+    let mut all = kinds.fold(Namespaces::default(), |set, kind| set.with(flag(*kind)));
+    if has_clocks_of_its_own(init) {
+        all = all.with(Namespaces::TIME);
+    }
     let clone_dir = cgroup.clone_fd()?;
     let clone_dir = clone_dir.as_ref().map(AsFd::as_fd);
     let (wire, theirs) = sys::seqpacket::pair()?;
