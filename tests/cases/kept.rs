@@ -103,7 +103,7 @@ fn fifo_of_the_host(test: &Test) -> Outcome {
     let held = fs::OpenOptions::new().read(true).write(true).open(&fifo)?;
     let container = run_with(test, TALKER, &format!(">{fifo} 2>&1"))?;
     counts_on(&container.bundle, "/log", 3)?;
-    for _ in 0..2 {
+    for _ in 0..3 {
         cycle(&container)?;
     }
     drop(held);

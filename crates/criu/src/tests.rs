@@ -78,7 +78,8 @@ proptest! {
         let mut dump = Dump::new(pid, Images::new(dir.as_fd()));
         dump.external.clone_from(&external);
         dump.ghost_limit = ghost_limit;
-        [dump.tcp.established, dump.shell_job, dump.file_locks, dump.link_remap, dump.ext_unix_sk, dump.lazy_pages] = flags;
+        let allow = &mut dump.allow;
+        [allow.tcp.established, allow.shell_job, allow.file_locks, allow.link_remap, allow.ext_unix_sk, dump.lazy_pages] = flags;
         let opts = wire(&dump.to_wire());
         prop_assert_eq!(&opts.external, &external);
         prop_assert_eq!((opts.pid, opts.ghost_limit), (Some(pid), ghost_limit));
