@@ -111,7 +111,7 @@ impl Descriptor {
 fn special(path: &str) -> Option<&'static str> {
     const MQUEUE: i64 = 0x1980_0202;
     const SECRET_MEMORY: i64 = 0x5345_434d;
-    match i64::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()? {
+    match rustix::fs::statfs(path).ok()?.f_type {
         MQUEUE => Some("POSIX message queue"),
         SECRET_MEMORY => Some("secret memory"),
         _ => None,
@@ -361,6 +361,10 @@ mod tests {
         assert_eq!(classes(&host, &stdio), []);
         assert_eq!((classes(&host, &named), classes(&terminal, &named)), (vec![], vec![]));
         assert_eq!(classes(&terminal, &Allowed { shell_job: true, ..Allowed::default() }), []);
+        // What CRIU could not dump is none the better for having been declared.
+        let special =
+            Descriptor { special: Some("POSIX message queue"), ..open("/q", "mnt_id:\t5\n", host.file) };
+        assert_eq!(classes(&special, &named), [Class::FileOutside]);
         assert_eq!((terminal.terminal(), host.terminal()), (Some(9), None));
         assert_eq!(open("/dev/ptmx", "tty-index:\t4\n", None).master_of(), Some(4));
     }
