@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("propagation", propagation),
         both("overlay_root", overlay_root).needs(needs::unshare),
         both("files_of_many_kinds", files_of_many_kinds),
+        both("many_processes", many_processes),
     ]
     .into_iter()
     .map(|case| case.needs(needs::criu))
@@ -303,6 +304,30 @@ fn overlay_root(test: &Test) -> Outcome {
 }
 
 /// A FIFO, an eventfd's kin, a unix socket pair, a listening unix socket, a directory and a deleted file, all open.
+/// Two hundred of them, one of which has ended and not been asked for.
+fn many_processes(test: &Test) -> Outcome {
+    let script =
+        format!("(sleep 0 & exec sleep 1000) & for i in $(seq 200); do sleep 1000 & done; {COUNTER}");
+    let container = test.run_script(&script)?;
+    counts_on(&container.bundle, "/log", 3)?;
+    let states = || -> Fallible<(usize, usize)> {
+        let stats = container
+            .pids()?
+            .into_iter()
+            .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        let sleepers: Vec<String> = stats.filter(|stat| stat.contains("(sleep)")).collect();
+        Ok((sleepers.len(), sleepers.iter().filter(|stat| stat.contains(") Z ")).count()))
+    };
+    wait_until("the one that has ended", || states().is_ok_and(|(_, ended)| ended == 1))?;
+    for _ in 0..2 {
+        cycle(&container)?;
+        // 200, their like whose child has ended, that child, and perhaps the counter's own.
+        let (sleepers, ended) = states()?;
+        assert!((202..=203).contains(&sleepers) && ended == 1, "{sleepers}, {ended}");
+    }
+    is_unbroken(&container.bundle, "/log")
+}
+
 fn files_of_many_kinds(test: &Test) -> Outcome {
     let script = "mkfifo /fifo; exec 3<>/fifo 4</bin 5<>/scratch; echo hidden >&5; rm /scratch; \
         (nc -l -U /socket >/heard 2>/dev/null || true) & \

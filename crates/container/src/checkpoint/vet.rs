@@ -1,7 +1,8 @@
 //! A look at images before CRIU, which has all our rights, is told to read them.
 //!
 //! They may come from anywhere. What they may not do is to lead out of their directory, to block who reads them, or to be
-//! exchanged meanwhile ([`held`](super::held) sees to that); what is in them is CRIU's to judge, and what is to be made of them is said by config.json alone.
+//! exchanged meanwhile ([`held`](super::held) sees to that); what is in them is CRIU's to judge, and what is to be made of them is
+//! said by config.json alone.
 
 use crate::error::{Error, Result, Step};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
@@ -155,6 +156,46 @@ mod tests {
 
     fn check(path: &Path) -> std::result::Result<(), String> {
         images(File::open(path).unwrap().into(), path, Ours::new(None)).map(drop).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn who_could_exchange_images_is_told() {
+        let base = tempfile::tempdir().unwrap();
+        let (first, second) = (base.path().join("first"), base.path().join("second"));
+        let chmod = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for dir in [&first, &second] {
+            create_dir(dir).unwrap();
+            chmod(dir, 0o755);
+            std::fs::write(dir.join("inventory.img"), "").unwrap();
+            chmod(&dir.join("inventory.img"), 0o644);
+        }
+        symlink("../first", second.join("parent")).unwrap();
+        let stranger = || {
+            let chain = images(File::open(&second).unwrap().into(), &second, Ours::new(None)).unwrap();
+            assert_eq!(chain.dirs.len(), 2);
+            chain.stranger.unwrap_or_default()
+        };
+        assert_eq!(stranger(), "");
+        chmod(&first.join("inventory.img"), 0o664);
+        assert_eq!(stranger(), "inventory.img can be written by others (mode 664)");
+        chmod(&first.join("inventory.img"), 0o644);
+        // In what they are in they could be renamed, but not in a directory like /tmp.
+        chmod(base.path(), 0o777);
+        assert_eq!(stranger(), "can be written by others (mode 777)");
+        chmod(base.path(), 0o1777);
+        assert_eq!(stranger(), "");
+        symlink("first", base.path().join("link")).unwrap();
+        remove_file(second.join("parent")).unwrap();
+        symlink("../link", second.join("parent")).unwrap();
+        assert!(stranger().contains("another link"));
+        let ours = Ours { caller: 1, owner: Some(2) };
+        let owned_by = |uid| {
+            let mut stat = fstat(File::open(&first).unwrap()).unwrap();
+            stat.st_uid = uid;
+            ours.stranger(&stat)
+        };
+        assert_eq!((owned_by(0), owned_by(1), owned_by(2)), (None, None, None));
+        assert_eq!(owned_by(3), Some("belongs to user 3".into()));
     }
 
     #[test]
