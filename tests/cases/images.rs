@@ -1,15 +1,19 @@
 //! Wrong images, a CRIU that is not there or does not work, a full disk: one line, and the container as it was.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use testkit::{Case, Container, Outcome, Test, both, json, needs, rt_only};
 
 use super::checkpoint::counting;
-use super::counter::counts_on;
+use super::counter::{counts_on, is_unbroken};
 use super::{SLEEPER, one_line};
 
 const RT_CRIU: &str = "runc takes criu from PATH";
 
 pub(crate) fn cases() -> Vec<Case> {
     [
+        rt_only("directories_of_odd_names", "runc looks for them in the bundle", directories_of_odd_names),
         both("missing", missing),
         both("a_file", a_file),
         both("empty", empty),
@@ -45,6 +49,24 @@ fn refused(container: &Container<'_>, images: &str, words: &[&str]) -> Outcome {
 
 fn idle(test: &Test) -> Result<Container<'_>, testkit::Failed> {
     Ok(test.container(&test.bundle()?.script(SLEEPER).build()?))
+}
+
+/// Seen from where the command runs, with whatever bytes a name may have; the work directory is made with all above it.
+fn directories_of_odd_names(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let here = test.new_path("here");
+    std::fs::create_dir(&here)?;
+    for name in [&b"plain"[..], b" '\"\\ \n", b"n\xff\xfe", b"a/../b"] {
+        let images = OsStr::from_bytes(name);
+        std::fs::create_dir_all(format!("{here}/a"))?;
+        let checkpoint = test.cmd(&["checkpoint", "--work-path", "w/x/y", "--image-path"]);
+        checkpoint.arg(images).arg(&container.id).current_dir(&here).succeeds()?;
+        let restore = ["restore", "--detach", "--bundle", container.bundle.directory(), "--image-path"];
+        test.quiet(&restore).arg(images).arg(&container.id).current_dir(&here).succeeds()?;
+        counts_on(&container.bundle, "/log", 3)?;
+    }
+    assert!(std::fs::exists(format!("{here}/w/x/y/dump.log"))?);
+    is_unbroken(&container.bundle, "/log")
 }
 
 fn missing(test: &Test) -> Outcome {

@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("propagation", propagation),
         both("overlay_root", overlay_root).needs(needs::unshare),
         both("files_of_many_kinds", files_of_many_kinds),
+        both("many_processes", many_processes),
     ]
     .into_iter()
     .map(|case| case.needs(needs::criu))
@@ -103,7 +104,7 @@ fn fifo_of_the_host(test: &Test) -> Outcome {
     let held = fs::OpenOptions::new().read(true).write(true).open(&fifo)?;
     let container = run_with(test, TALKER, &format!(">{fifo} 2>&1"))?;
     counts_on(&container.bundle, "/log", 3)?;
-    for _ in 0..2 {
+    for _ in 0..3 {
         cycle(&container)?;
     }
     drop(held);
@@ -303,6 +304,28 @@ fn overlay_root(test: &Test) -> Outcome {
 }
 
 /// A FIFO, an eventfd's kin, a unix socket pair, a listening unix socket, a directory and a deleted file, all open.
+/// Two hundred and one, of which one has a child that has ended and that it does not ask for.
+fn many_processes(test: &Test) -> Outcome {
+    let script =
+        format!("(sleep 0 & exec sleep 1000) & for i in $(seq 200); do sleep 1000 & done; {COUNTER}");
+    let container = test.run_script(&script)?;
+    counts_on(&container.bundle, "/log", 3)?;
+    // Those that sleep, and their children that have ended, which no list of a cgroup has.
+    let states = || -> Fallible<(usize, usize)> {
+        let file = |path: String| fs::read_to_string(path).unwrap_or_default();
+        let is_sleeper = |pid: &u64| file(format!("/proc/{pid}/stat")).contains("(sleep)");
+        let sleepers: Vec<u64> = container.pids()?.into_iter().filter(is_sleeper).collect();
+        let children =
+            sleepers.iter().map(|pid| file(format!("/proc/{pid}/task/{pid}/children"))).collect::<String>();
+        let has_ended = |pid: &&str| file(format!("/proc/{pid}/stat")).contains(") Z ");
+        Ok((sleepers.len(), children.split_whitespace().filter(has_ended).count()))
+    };
+    wait_until("all of them", || states().is_ok_and(|states| states == (201, 1)))?;
+    cycle(&container)?;
+    assert_eq!(states()?, (201, 1));
+    is_unbroken(&container.bundle, "/log")
+}
+
 fn files_of_many_kinds(test: &Test) -> Outcome {
     let script = "mkfifo /fifo; exec 3<>/fifo 4</bin 5<>/scratch; echo hidden >&5; rm /scratch; \
         (nc -l -U /socket >/heard 2>/dev/null || true) & \

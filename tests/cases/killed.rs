@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Case, Container, Outcome, Running, Test, needs, rt_only};
+use testkit::{Case, Container, Outcome, Running, Test, needs, rt_only, wait_until};
 
 use super::checkpoint::counting;
 use super::counter::{COUNTER, counts_on, is_unbroken};
@@ -27,6 +27,8 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("criu_in_a_checkpoint", WHY, criu_in_a_checkpoint).needs(needs::criu),
         rt_only("criu_in_a_restore", WHY, criu_in_a_restore).needs(needs::criu),
         rt_only("both_in_a_checkpoint", WHY, both_in_a_checkpoint).needs(needs::criu),
+        rt_only("looking_repairs", WHY, looking_repairs).needs(needs::criu),
+        rt_only("paused_stays_paused", WHY, paused_stays_paused).needs(needs::criu),
         rt_only("images_removed_meanwhile", WHY, images_removed_meanwhile).needs(needs::criu),
     ]
     .into()
@@ -193,6 +195,61 @@ fn both_in_a_checkpoint(test: &Test) -> Outcome {
             counts_on(&container.bundle, "/log", 3)?;
             is_unbroken(&container.bundle, "/log")?;
         }
+        recovers(&container)?;
+    }
+    Ok(())
+}
+
+/// Whoever only asks is told the truth, and once nobody is at work on the container any more, it is as it was.
+fn looking_repairs(test: &Test) -> Outcome {
+    // Killed alone, rt takes no container with it; with criu it can (see `criu_in_a_checkpoint`).
+    for (delay, with_criu) in DELAYS.into_iter().flat_map(|delay| [(delay, false), (delay, true)]) {
+        let container = counting(test)?;
+        let images = test.new_path("images");
+        let mut running =
+            container.cmd("checkpoint", &["--image-path", &images, "--leave-running"]).spawn()?;
+        let criu = criu_of(&mut running);
+        std::thread::sleep(Duration::from_millis(delay));
+        running.kill();
+        criu.filter(|_| with_criu).map(|pid| kill_process(pid, Signal::KILL));
+        // As long as criu, which nobody waits for, holds it, it stands still.
+        let mut seen = vec![container.status()?];
+        wait_until("what becomes of it", || {
+            let list = test.cmd(&["list", "--format", "json"]).succeeds();
+            let list = list.ok().and_then(|list| list.stdout.parse::<testkit::Value>().ok());
+            seen.extend(list.and_then(|list| Some(list[0]["status"].as_str()?.to_owned())));
+            seen.last().is_some_and(|status| status != "paused")
+        })?;
+        let is_lost = || {
+            counts_on(&container.bundle, "/log", 3).is_err()
+                && container.status().is_ok_and(|s| s == "stopped")
+        };
+        if with_criu && is_lost() {
+            test.figure(format!("rt and criu killed after {delay} ms took a container with them"));
+        } else {
+            let (last, before) = seen.split_last().ok_or("no status")?;
+            assert!(last == "running" && before.iter().all(|one| one == "paused" || one == last), "{seen:?}");
+            counts_on(&container.bundle, "/log", 3)?;
+            is_unbroken(&container.bundle, "/log")?;
+        }
+        recovers(&container)?;
+    }
+    Ok(())
+}
+
+/// What its user has paused is not for a repair to resume.
+fn paused_stays_paused(test: &Test) -> Outcome {
+    for delay in DELAYS {
+        let container = counting(test)?;
+        container.cmd("pause", &[]).succeeds()?;
+        let images = test.new_path("images");
+        let flags = ["--image-path", &images, "--leave-running"];
+        kill_after(container.cmd("checkpoint", &flags).spawn()?, delay);
+        assert_eq!(container.status()?, "paused");
+        // This waits for criu.
+        container.cmd("resume", &[]).succeeds()?;
+        counts_on(&container.bundle, "/log", 3)?;
+        is_unbroken(&container.bundle, "/log")?;
         recovers(&container)?;
     }
     Ok(())

@@ -15,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("appended_file_three_cycles", WHY, |test| file_three_cycles(test, ">>")),
         rt_only("file_for_both", WHY, file_for_both),
         rt_only("file_for_input", WHY, file_for_input),
-        both("pipe_two_cycles", pipe_two_cycles),
+        both("pipe_three_cycles", pipe_three_cycles),
     ]
     .into_iter()
     .map(|case| case.needs(needs::criu))
@@ -94,12 +94,12 @@ fn file_for_input(test: &Test) -> Outcome {
     is_unbroken(&container.bundle, "/log")
 }
 
-fn pipe_two_cycles(test: &Test) -> Outcome {
+fn pipe_three_cycles(test: &Test) -> Outcome {
     let container = talker(test, TALKER)?;
     let (mut reader, writer) = pipe()?;
     container.quiet("run", &["--detach"]).stdout(writer).succeeds()?;
     reader.expect("1\n2\n3\n")?;
-    for _ in 0..2 {
+    for _ in 0..3 {
         let images = test.new_path("images");
         container.checkpoint(&images, &[])?;
         let so_far = numbers(&container.bundle, "/log").len();

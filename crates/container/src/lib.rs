@@ -21,6 +21,7 @@ pub mod pages;
 mod pidfd_socket;
 mod placement;
 mod progress;
+mod repair;
 pub mod restore;
 mod state;
 mod status;

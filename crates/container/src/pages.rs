@@ -1,6 +1,7 @@
 //! Memory on its way between machines: the server that receives a checkpoint's, and the daemon that fetches a restore's.
 
 use crate::checkpoint::criu_config;
+use crate::checkpoint::held::Held;
 use crate::checkpoint::images::Directories;
 use crate::error::{Result, Step};
 use criu::{Daemon, Task, Tls};
@@ -104,8 +105,7 @@ pub struct Fetch {
 /// Brings it, until the restored container has all its memory.
 pub fn fetch(request: Fetch) -> Result<()> {
     let Fetch { place, server, tls } = request;
-    Directories::check_images(&place.images)?;
-    let dirs = Directories::of_images(&place.images, place.work.as_deref())?;
+    let dirs = Held::open(&place.images, None)?.hand_over(place.work.as_deref())?;
     let images = dirs.for_criu(LAZY_PAGES_LOG, criu_config::default_file()?);
     let task = Task::Fetch { server, status: place.status };
     Ok(Daemon { binary: place.criu, images, task, tls }.run()?)

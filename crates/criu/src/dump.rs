@@ -11,7 +11,7 @@ use crate::options::set;
 use crate::session::Request;
 use crate::stats::{self, DumpStats};
 use crate::wire::{CriuOpts, CriuPreDumpMode, CriuReqType};
-use crate::{Cgroups, CpuCap, Images, Mounts, NetworkLock, Operation, PageSocket, Result, Session, Tcp, Tls};
+use crate::{Allowances, Cgroups, Images, Mounts, Operation, PageSocket, Result, Session, Tls};
 
 /// A dump. [`Dump::new`] has everything at CRIU's defaults.
 #[derive(Clone, Debug)]
@@ -58,33 +58,17 @@ pub struct Dump<'a> {
     pub mounts: Mounts,
     /// Namespaces whose contents are not written: `CLONE_NEWNET` or nothing.
     pub empty_ns: Option<u32>,
-    /// Accept sockets connected to peers outside the tree.
-    pub ext_unix_sk: bool,
-    /// Accept a session or a terminal from outside the tree.
-    pub shell_job: bool,
-    /// The terminal whose master is outside is made anew at restore.
-    pub orphan_pts_master: bool,
-    /// Write file locks, too; they are safe only if nobody outside uses the files.
-    pub file_locks: bool,
-    /// Give unlinked files that have other names a temporary name for the restore.
-    pub link_remap: bool,
+    /// What of the outside may be met.
+    pub allow: Allowances,
     /// The largest unlinked file whose contents go into the images, in bytes; 1 MiB when unset.
     pub ghost_limit: Option<u32>,
-    /// Use any path that leads to a device file when its own does not.
-    pub evasive_devices: bool,
     /// Find paths for watched inodes by looking around, also where the kernel gives handles.
     pub force_irmap: bool,
     /// Where to look.
     pub irmap_scan_paths: Vec<String>,
 
-    /// TCP sockets that have a peer.
-    pub tcp: Tcp,
-    /// How packets are held back meanwhile.
-    pub network_lock: Option<NetworkLock>,
     /// Cgroups.
     pub cgroups: Cgroups,
-    /// What of the processor to note down.
-    pub cpu_cap: Option<CpuCap>,
 }
 
 /// What becomes of the tasks when they are dumped. After a failure they run on.
@@ -130,19 +114,11 @@ impl<'a> Dump<'a> {
             external: Vec::new(),
             mounts: Mounts::default(),
             empty_ns: None,
-            ext_unix_sk: false,
-            shell_job: false,
-            orphan_pts_master: false,
-            file_locks: false,
-            link_remap: false,
+            allow: Allowances::default(),
             ghost_limit: None,
-            evasive_devices: false,
             force_irmap: false,
             irmap_scan_paths: Vec::new(),
-            tcp: Tcp::default(),
-            network_lock: None,
             cgroups: Cgroups::default(),
-            cpu_cap: None,
         }
     }
 
@@ -164,21 +140,13 @@ impl<'a> Dump<'a> {
             pidfd_store_sk: self.pidfd_store.map(|fd| fd.as_raw_fd()),
             external: self.external.clone(),
             empty_ns: self.empty_ns,
-            ext_unix_sk: set(self.ext_unix_sk),
-            shell_job: set(self.shell_job),
-            orphan_pts_master: set(self.orphan_pts_master),
-            file_locks: set(self.file_locks),
-            link_remap: set(self.link_remap),
             ghost_limit: self.ghost_limit,
-            evasive_devices: set(self.evasive_devices),
             force_irmap: set(self.force_irmap),
             irmap_scan_paths: self.irmap_scan_paths.clone(),
-            network_lock: self.network_lock.map(NetworkLock::to_wire),
-            cpu_cap: self.cpu_cap.map(CpuCap::to_wire),
             ..self.images.to_wire()
         };
         self.mounts.put(&mut opts);
-        self.tcp.put(&mut opts);
+        self.allow.put(&mut opts);
         self.cgroups.put(&mut opts);
         Tls::put(self.tls.as_ref(), &mut opts);
         opts

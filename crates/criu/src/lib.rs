@@ -54,8 +54,8 @@ pub use exchange::{Mark, Refusal, Timeline};
 pub use features::{Features, Version};
 pub use notify::{Answer, ExternalFiles, Notify, Reason};
 pub use options::{
-    CgroupMode, CgroupRoot, Cgroups, CpuCap, Images, InheritFd, JoinNamespace, LogLevel, Mounts, NetworkLock,
-    PageSocket, Tcp, Tls,
+    Allowances, CgroupMode, CgroupRoot, Cgroups, CpuCap, Images, InheritFd, JoinNamespace, LogLevel, Mounts,
+    NetworkLock, PageSocket, Tcp, Tls,
 };
 pub use page_server::{PageServer, PageServerOutcome};
 pub use restore::{Restore, RestoreOutcome};

@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -169,6 +169,12 @@ impl<'a> Expected<'a> {
     pub fn new(dir: BorrowedFd<'a>, name: &'a str) -> Self {
         let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()));
         Self { dir, name, path: path.ok().map(|path| path.join(name)), since: SystemTime::now() }
+    }
+
+    /// The same, in a directory that others see there.
+    #[must_use]
+    pub(crate) fn seen_in(self, dir: Option<&Path>) -> Self {
+        Self { path: dir.map(|dir| dir.join(self.name)).or(self.path), ..self }
     }
 
     /// Reads it; an empty report when there is none, or only that of an earlier operation: criu can fail before it opens its log.

@@ -4,6 +4,7 @@
 //! file first, then the request, then the request's `config_file`, and the last one wins.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 
 use crate::{log, wire};
 
@@ -16,6 +17,8 @@ pub struct Images<'a> {
     pub dir: BorrowedFd<'a>,
     /// The log, the statistics, sockets; the images' directory when unset.
     pub work_dir: Option<BorrowedFd<'a>>,
+    /// Where the log is in the end, when it does not show by the descriptor.
+    pub work_path: Option<PathBuf>,
     /// How much CRIU writes to its log; its default is [`LogLevel::Warning`], which also has every error.
     pub log_level: Option<LogLevel>,
     /// The log's name in the work directory, without a slash; `criu.log` when unset.
@@ -27,7 +30,7 @@ pub struct Images<'a> {
 impl<'a> Images<'a> {
     /// Images, log and all else in one directory.
     pub fn new(dir: BorrowedFd<'a>) -> Self {
-        Self { dir, work_dir: None, log_level: None, log_file: None, config_file: None }
+        Self { dir, work_dir: None, work_path: None, log_level: None, log_file: None, config_file: None }
     }
 
     /// Where CRIU writes its log and its statistics.
@@ -42,7 +45,7 @@ impl<'a> Images<'a> {
 
     /// The log that an operation which begins now will write.
     pub(crate) fn log(&self) -> log::Expected<'_> {
-        log::Expected::new(self.work(), self.log_name())
+        log::Expected::new(self.work(), self.log_name()).seen_in(self.work_path.as_deref())
     }
 
     /// Options with these places and nothing else.
@@ -109,6 +112,43 @@ impl NetworkLock {
             Self::Skip => wire::CriuNetworkLockMethod::Skip,
         };
         method.into()
+    }
+}
+
+/// What of the outside CRIU may meet in a tree, and how it is to treat it: a dump and the restore of it are to be told the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowances {
+    /// TCP sockets that have a peer.
+    pub tcp: Tcp,
+    /// How packets are held back meanwhile.
+    pub network_lock: Option<NetworkLock>,
+    /// Unix sockets connected to peers outside the tree.
+    pub ext_unix_sk: bool,
+    /// A session or a terminal from outside the tree.
+    pub shell_job: bool,
+    /// Terminals whose masters are outside: the restore hands over new ones ([`crate::Notify::orphan_pts_master`]).
+    pub orphan_pts_master: bool,
+    /// File locks; they are safe only if nobody outside uses the files.
+    pub file_locks: bool,
+    /// Unlinked files that have other names: they get a temporary name until the restore.
+    pub link_remap: bool,
+    /// Device files that are not found by their own path: any path that leads to one will do.
+    pub evasive_devices: bool,
+    /// What of the processor is noted down, and must be the same.
+    pub cpu_cap: Option<CpuCap>,
+}
+
+impl Allowances {
+    pub(crate) fn put(self, opts: &mut wire::CriuOpts) {
+        self.tcp.put(opts);
+        opts.network_lock = self.network_lock.map(NetworkLock::to_wire);
+        opts.ext_unix_sk = set(self.ext_unix_sk);
+        opts.shell_job = set(self.shell_job);
+        opts.orphan_pts_master = set(self.orphan_pts_master);
+        opts.file_locks = set(self.file_locks);
+        opts.link_remap = set(self.link_remap);
+        opts.evasive_devices = set(self.evasive_devices);
+        opts.cpu_cap = self.cpu_cap.map(CpuCap::to_wire);
     }
 }
 

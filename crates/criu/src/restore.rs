@@ -11,8 +11,8 @@ use crate::session::{Request, missing};
 use crate::stats::{self, RestoreStats};
 use crate::wire::{CriuOpts, CriuReqType};
 use crate::{
-    Cgroups, CpuCap, Images, InheritFd, JoinNamespace, Mounts, NetworkLock, Operation, PageSocket, Result,
-    Session, Tcp, Tls,
+    Allowances, Cgroups, Images, InheritFd, JoinNamespace, Mounts, Operation, PageSocket, Result, Session,
+    Tls,
 };
 
 /// A restore. [`Restore::new`] has everything at CRIU's defaults.
@@ -53,29 +53,13 @@ pub struct Restore<'a> {
     pub mounts: Mounts,
     /// Restore mounts the way CRIU did before 3.17, for kernels older than 5.15.
     pub mntns_compat: bool,
-    /// Accept sockets whose peer was outside.
-    pub ext_unix_sk: bool,
-    /// Accept a session or a terminal from outside the tree.
-    pub shell_job: bool,
-    /// Hand over the masters of terminals whose master was outside ([`Notify::orphan_pts_master`]).
-    pub orphan_pts_master: bool,
-    /// Take file locks again.
-    pub file_locks: bool,
-    /// Allow what [`crate::Dump::link_remap`] left.
-    pub link_remap: bool,
-    /// See [`crate::Dump::evasive_devices`].
-    pub evasive_devices: bool,
+    /// What of the outside was met.
+    pub allow: Allowances,
     /// Accept files whose permissions changed; CRIU 3.18.
     pub skip_file_rwx_check: bool,
 
-    /// TCP sockets that had a peer.
-    pub tcp: Tcp,
-    /// How packets are held back meanwhile.
-    pub network_lock: Option<NetworkLock>,
     /// Cgroups.
     pub cgroups: Cgroups,
-    /// What of the processor must be as it was noted down.
-    pub cpu_cap: Option<CpuCap>,
     /// Skip sysctls that this kernel does not have.
     pub weak_sysctls: bool,
     /// Another security profile: `apparmor:NAME` or `selinux:LABEL`.
@@ -115,17 +99,9 @@ impl<'a> Restore<'a> {
             empty_ns: None,
             mounts: Mounts::default(),
             mntns_compat: false,
-            ext_unix_sk: false,
-            shell_job: false,
-            orphan_pts_master: false,
-            file_locks: false,
-            link_remap: false,
-            evasive_devices: false,
+            allow: Allowances::default(),
             skip_file_rwx_check: false,
-            tcp: Tcp::default(),
-            network_lock: None,
             cgroups: Cgroups::default(),
-            cpu_cap: None,
             weak_sysctls: false,
             lsm_profile: None,
             lsm_mount_context: None,
@@ -147,22 +123,14 @@ impl<'a> Restore<'a> {
             join_ns: self.join_ns.iter().map(JoinNamespace::to_wire).collect(),
             empty_ns: self.empty_ns,
             mntns_compat_mode: set(self.mntns_compat),
-            ext_unix_sk: set(self.ext_unix_sk),
-            shell_job: set(self.shell_job),
-            orphan_pts_master: set(self.orphan_pts_master),
-            file_locks: set(self.file_locks),
-            link_remap: set(self.link_remap),
-            evasive_devices: set(self.evasive_devices),
             skip_file_rwx_check: set(self.skip_file_rwx_check),
-            network_lock: self.network_lock.map(NetworkLock::to_wire),
-            cpu_cap: self.cpu_cap.map(CpuCap::to_wire),
             weak_sysctls: set(self.weak_sysctls),
             lsm_profile: self.lsm_profile.clone(),
             lsm_mount_context: self.lsm_mount_context.clone(),
             ..self.images.to_wire()
         };
         self.mounts.put(&mut opts);
-        self.tcp.put(&mut opts);
+        self.allow.put(&mut opts);
         self.cgroups.put(&mut opts);
         Tls::put(self.tls.as_ref(), &mut opts);
         opts

@@ -37,11 +37,11 @@ fn options_arrive_under_their_names() {
     images.log_file = Some("dump.log".into());
     let mut dump = Dump::new(7, images.clone());
     dump.after = AfterDump::Stop;
-    dump.network_lock = Some(NetworkLock::Skip);
+    dump.allow.network_lock = Some(NetworkLock::Skip);
     dump.cgroups.mode = Some(CgroupMode::Ignore);
     dump.cgroups.roots = vec![CgroupRoot { controller: None, path: "/a".into() }];
     dump.page_server = Some(PageSocket::Tcp { address: Some("::1".into()), port: 65535 });
-    dump.tcp.close = true;
+    dump.allow.tcp.close = true;
     let opts = wire(&dump.to_wire());
     assert_eq!((opts.work_dir_fd, opts.log_level), (Some(work.as_raw_fd()), Some(4)));
     assert_eq!((opts.leave_stopped, opts.leave_running, opts.tcp_close), (Some(true), None, Some(true)));
@@ -78,7 +78,8 @@ proptest! {
         let mut dump = Dump::new(pid, Images::new(dir.as_fd()));
         dump.external.clone_from(&external);
         dump.ghost_limit = ghost_limit;
-        [dump.tcp.established, dump.shell_job, dump.file_locks, dump.link_remap, dump.ext_unix_sk, dump.lazy_pages] = flags;
+        let allow = &mut dump.allow;
+        [allow.tcp.established, allow.shell_job, allow.file_locks, allow.link_remap, allow.ext_unix_sk, dump.lazy_pages] = flags;
         let opts = wire(&dump.to_wire());
         prop_assert_eq!(&opts.external, &external);
         prop_assert_eq!((opts.pid, opts.ghost_limit), (Some(pid), ghost_limit));

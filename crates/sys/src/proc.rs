@@ -71,9 +71,14 @@ pub fn stat(pid: Pid) -> Result<Option<Stat>> {
 /// before the thread, which a signal has stopped, has become a traced one. None as well where the kernel does not tell.
 pub fn waits_to_seize(tracer: Pid) -> Option<Pid> {
     let thread = seized_by(&std::fs::read_to_string(format!("/proc/{tracer}/syscall")).ok()?)?;
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    let traced_by = status.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok());
-    (traced_by == Some(tracer.as_raw_pid())).then_some(thread)
+    (tracer_of(thread) == Some(tracer)).then_some(thread)
+}
+
+/// Who traces a process (ptrace(2)), if anybody does.
+pub fn tracer_of(pid: Pid) -> Option<Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok());
+    Pid::from_raw(tracer?)
 }
 
 /// Whom a process that is in this system call (`NUMBER ARGUMENT...`, proc_pid_syscall(5)) seizes.

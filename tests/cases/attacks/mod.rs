@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod descriptors;
+mod exchanged;
 mod files;
 mod peeping;
 mod races;
@@ -32,7 +33,9 @@ pub(crate) fn cases() -> Vec<Case> {
             binary(test, &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"])
         }),
     ];
-    for more in [checkpoints::cases, descriptors::cases, files::cases, peeping::cases, races::cases] {
+    for more in
+        [checkpoints::cases, descriptors::cases, exchanged::cases, files::cases, peeping::cases, races::cases]
+    {
         cases.extend(more());
     }
     cases

@@ -113,16 +113,9 @@ fn dump_request<'a>(
         after: if after.stays() { AfterDump::Run } else { AfterDump::Kill },
         freeze_cgroup: record.cgroup.freezer_path().map(|path| path.display().to_string()),
         external: subject.external(request)?,
-        ext_unix_sk: allow.ext_unix_sk,
-        shell_job: allow.shell_job,
-        file_locks: allow.file_locks,
-        link_remap: request.link_remap,
+        allow: criu::Allowances { link_remap: request.link_remap, ..allow.to_criu() },
         ghost_limit: request.ghost_limit,
         timeout: request.timeout,
-        orphan_pts_master: true,
-        tcp: allow.tcp,
-        cpu_cap: allow.cpu_cap,
-        network_lock: allow.network_lock,
         empty_ns: allow.empty_network.then_some(network::EMPTY),
         parent: memory.parent_for_criu(),
         // Without tracking, CRIU writes all memory, whatever stands in the parent.
@@ -137,7 +130,7 @@ fn dump_request<'a>(
 }
 
 /// Who the container's root is on the host, where it has its own user namespace.
-fn mapped_root(config: &Config) -> Option<u32> {
+pub(crate) fn mapped_root(config: &Config) -> Option<u32> {
     let mut mappings = config.linux()?.uid_mappings().iter().flatten();
     mappings.find(|mapping| mapping.container_id() == 0).map(spec::oci::LinuxIdMapping::host_id)
 }

@@ -80,9 +80,9 @@ impl<'a> Frozen<'a> {
         let version = session.version()?;
         log::debug!("criu {version} is ready");
         self.companions.criu = Some(version.clone());
-        if dump.network_lock.is_none() && version >= criu::Version::new(3, 19, 0) && self.needs_no_lock(&dump)
-        {
-            dump.network_lock = Some(NetworkLock::Skip);
+        let (lock, can_skip) = (dump.allow.network_lock, version >= criu::Version::new(3, 19, 0));
+        if lock.is_none() && can_skip && self.needs_no_lock(&dump) {
+            dump.allow.network_lock = Some(NetworkLock::Skip);
         }
         session.dump(&dump, self)
     }
@@ -90,7 +90,7 @@ impl<'a> Frozen<'a> {
     /// Whether there is no connection that packets could disturb. Where connections are not allowed there is none, or the
     /// dump fails; where they are, the answer must not change before the freeze, so the freeze comes first.
     fn needs_no_lock(&mut self, dump: &Dump<'_>) -> bool {
-        !dump.tcp.established || (self.freeze().is_ok() && !sockets::has_connections(dump.pid))
+        !dump.allow.tcp.established || (self.freeze().is_ok() && !sockets::has_connections(dump.pid))
     }
 
     fn freeze(&mut self) -> Result<()> {

@@ -1,16 +1,20 @@
 //! The directories of a checkpoint.
 
+use super::held::{blind, inside};
+use super::vet::Ours;
 use crate::error::{Error, Result, Step};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::process::Uid;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// The directory of the images and, where it is another, the one for the log and CRIU's working files; both open.
 #[derive(Debug)]
 pub(crate) struct Directories {
     images: OwnedFd,
     work: Option<OwnedFd>,
+    /// Where the log is, when it does not show by the descriptor.
+    log_place: Option<PathBuf>,
 }
 
 impl Directories {
@@ -20,7 +24,7 @@ impl Directories {
         if let Some(work) = work {
             make(work, "work directory")?;
         }
-        let opened = Self::open(images, work)?;
+        let opened = Self::of(open_images(images)?, work.map(open_work).transpose()?);
         for (dir, path) in [(Some(&opened.images), Some(images)), (opened.work.as_ref(), work)] {
             if let (Some(dir), Some(path)) = (dir, path) {
                 rustix::fs::accessat(dir, ".", Access::WRITE_OK, AtFlags::empty())
@@ -30,28 +34,27 @@ impl Directories {
         Ok(opened)
     }
 
-    /// Opens the directories of a restore.
-    pub(crate) fn of_images(images: &Path, work: Option<&Path>) -> Result<Self> {
-        if let Some(work) = work {
-            make(work, "work directory")?;
-        }
-        Self::open(images, work)
+    /// Directories that are open already.
+    pub(crate) fn of(images: OwnedFd, work: Option<OwnedFd>) -> Self {
+        Self { images, work, log_place: None }
     }
 
-    /// Looks whether there is a checkpoint, before anything is made for its restore.
-    ///
-    /// Images of unknown origin may hold anything (CVE-2026-53489 was a link in a checkpoint, which was followed); see
-    /// [`vet`](super::vet).
-    pub(crate) fn check_images(images: &Path) -> Result<()> {
-        let opened = Self::open(images, None)?;
-        super::vet::images(&opened.images, images)?;
-        if rustix::fs::accessat(&opened.images, "inventory.img", Access::READ_OK, AtFlags::empty()).is_err() {
-            return Err(Error::Request(format!(
-                "image directory {}: no inventory.img in it, so this is not a (complete) checkpoint",
-                images.display()
-            )));
-        }
-        Ok(())
+    /// The same, with the place of the log as others see it.
+    pub(crate) fn with_log_in(self, log_place: Option<PathBuf>) -> Self {
+        Self { log_place, ..self }
+    }
+
+    /// The same, without any link that somebody else might put there for CRIU to follow. CRIU's own link to the images of the dump
+    /// before is one as well, so this is not for who has such.
+    pub(crate) fn without_links(self) -> Result<Self> {
+        let without = |dir: OwnedFd| {
+            let stranger = Ours::new(None).stranger(&rustix::fs::fstat(&dir)?);
+            if stranger.is_some() { inside(&blind(dir.as_fd())?) } else { Ok(dir) }
+        };
+        let step = || "open the directory of the images".to_owned();
+        let log_place = path_of(self.work.as_ref().unwrap_or(&self.images));
+        let (images, work) = (without(self.images), self.work.map(without).transpose());
+        Ok(Self { images: images.step(step)?, work: work.step(step)?, log_place })
     }
 
     /// Looks whether the images that a dump builds on are there: CRIU would only warn, and write everything.
@@ -70,26 +73,11 @@ impl Directories {
         })
     }
 
-    fn open(images: &Path, work: Option<&Path>) -> Result<Self> {
-        let dir = |path: &Path, what: &str, flags: OFlags| {
-            let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty()).step(|| format!("{what} {}", path.display()))
-        };
-        if std::fs::symlink_metadata(images).is_ok_and(|meta| meta.is_symlink()) {
-            let problem = "is a symbolic link; name the directory that it leads to";
-            return Err(Error::Request(format!("image directory {}: {problem}", images.display())));
-        }
-        Ok(Self {
-            images: dir(images, "image directory", OFlags::NOFOLLOW)?,
-            // containerd's is a link of its own making.
-            work: work.map(|path| dir(path, "work directory", OFlags::empty())).transpose()?,
-        })
-    }
-
     /// As CRIU takes them, with the log's name there, and a configuration file that it reads last.
     pub(crate) fn for_criu(&self, log: &str, config_file: Option<String>) -> criu::Images<'_> {
         criu::Images {
             work_dir: self.work.as_ref().map(AsFd::as_fd),
+            work_path: self.log_place.clone(),
             log_file: Some(log.to_owned()),
             // Every mapping is logged at this level: megabytes, for who asked for them.
             config_file,
@@ -173,7 +161,31 @@ pub(crate) fn size_of(dir: BorrowedFd<'_>, prefix: &[u8]) -> u64 {
     sizes.sum()
 }
 
-fn make(path: &Path, what: &str) -> Result<()> {
+/// Where an open directory is.
+pub(super) fn path_of(dir: &OwnedFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd())).ok()
+}
+
+/// Opens an image directory.
+pub(super) fn open_images(path: &Path) -> Result<OwnedFd> {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+        let problem = "is a symbolic link; name the directory that it leads to";
+        return Err(Error::Request(format!("image directory {}: {problem}", path.display())));
+    }
+    open(path, OFlags::NOFOLLOW).step(|| format!("image directory {}", path.display()))
+}
+
+/// Opens a work directory. containerd's is a link of its own making.
+pub(super) fn open_work(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlags::empty()).step(|| format!("work directory {}", path.display()))
+}
+
+pub(super) fn open(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Makes a directory that is root's alone, if it is not there.
+pub(super) fn make(path: &Path, what: &str) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

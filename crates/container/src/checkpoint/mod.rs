@@ -21,6 +21,7 @@ mod dump;
 pub(crate) mod external;
 pub(crate) mod files;
 mod frozen;
+pub(crate) mod held;
 pub(crate) mod images;
 pub(crate) mod manifest;
 pub(crate) mod network;
@@ -34,6 +35,7 @@ mod unsupported;
 mod vet;
 
 pub use contents::{Contents, Notes, Restored, contents};
+pub(crate) use dump::mapped_root;
 pub use request::{After, Allowances, Checkpoint, Counted, Kind, Memory, Outcome};
 
 use crate::error::{Error, Result};
@@ -61,6 +63,7 @@ pub fn checkpoint(store: &Store, request: Checkpoint, watch: Option<Watch<'_>>) 
     if let Some(parent) = &request.memory.parent {
         dirs.check_parent(parent)?;
     }
+    let dirs = if request.memory.parent.is_none() { dirs.without_links()? } else { dirs };
     let cgroup = record.cgroup.clone();
     let gauge = watch.map(|watch| Gauge::new(watch, Way::Dump, dirs.images().as_fd(), &cgroup));
     let means = Means { session, dirs: &dirs, gauge };

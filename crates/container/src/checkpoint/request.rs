@@ -102,6 +102,22 @@ pub struct Allowances {
     pub cpu_cap: Option<CpuCap>,
 }
 
+impl Allowances {
+    /// The part of them that is said alike at a dump and at a restore.
+    pub(crate) fn to_criu(&self) -> criu::Allowances {
+        criu::Allowances {
+            tcp: self.tcp,
+            network_lock: self.network_lock,
+            ext_unix_sk: self.ext_unix_sk,
+            shell_job: self.shell_job,
+            file_locks: self.file_locks,
+            orphan_pts_master: true,
+            cpu_cap: self.cpu_cap,
+            ..Default::default()
+        }
+    }
+}
+
 /// What came of a checkpoint.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Outcome {

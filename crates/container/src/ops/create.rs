@@ -290,7 +290,7 @@ impl Unfinished {
     /// The cgroup is not ours: it must outlive the undo.
     fn leave_alone<T>(&mut self, error: cgroup::Error) -> Result<T> {
         let entry = self.parts.take().map(|(entry, _)| entry);
-        entry.map_or(Ok(()), Entry::remove).and(Err(error.into()))
+        entry.map_or(Ok(()), |entry| entry.remove()).and(Err(error.into()))
     }
 
     /// The directory and the record.

@@ -61,6 +61,7 @@ pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) ->
     log::debug!("{}: processes ended, cgroup removed", entry.id);
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
     entry.remove()?;
+    drop(entry);
     if let (Some(config), Some(state)) = (config, state) {
         // The container is gone whatever its hooks say (runtime-spec, lifecycle step 13: log a warning, and go on).
         hooks::run_each(config, HookKind::Poststop, &state.json("stopped", 0), None)

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 /// A frozen process can only be killed by thawing it (on cgroup v1); SIGKILL does that.
 pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
     let (mut entry, mut record) = store.look(id)?;
-    if record.pending.is_some() {
+    if !record.is_settled() {
         // A checkpoint is under way, and CRIU waits for ever for a process that was killed under its hands (CRIU(4.2)).
         (entry, record) = store.lock(id)?;
     }

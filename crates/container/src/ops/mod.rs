@@ -59,6 +59,10 @@ pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
     }
     let Some(init) = record.init else { return Ok(Status::Stopped) };
     let Some(stat) = init.stat()? else { return Ok(Status::Stopped) };
+    if record.criu.is_some_and(|criu| criu.traces(init)) {
+        // CRIU thaws those that it has in its hands, and they stand still all the same.
+        return Ok(Status::Paused);
+    }
     // KERNEL(v1): who is frozen sleeps uninterruptibly, in __refrigerator(); who is seen to run or to wait needs no look at the
     // cgroup, of which a list of many would take most of its time. In cgroup2's freezer one waits like anywhere else.
     let may_be_frozen = record.cgroup.path("freezer").is_none() || !matches!(stat.state, b'R' | b'S');

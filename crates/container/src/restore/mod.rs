@@ -7,7 +7,8 @@ mod stdio;
 pub use request::{Counted, Outcome, Restore, Tolerances};
 
 use crate::checkpoint::{
-    Allowances, cgroups, criu_config, external, images::Directories, manifest::Manifest, micros, network,
+    Allowances, cgroups, criu_config, external, held::Held, images::Directories, manifest::Manifest,
+    mapped_root, micros, network,
 };
 use crate::error::{Error, Result};
 use crate::hooks;
@@ -44,13 +45,13 @@ pub fn restore(
 ) -> Result<Outcome> {
     let started = Instant::now();
     let bundle = Bundle::load(&request.bundle)?;
-    Directories::check_images(&request.images)?;
+    let images = Held::open(&request.images, mapped_root(&bundle.config))?;
     let wants_terminal = bundle.config.process()?.terminal;
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
     let mut container = Unfinished::begin(store, &request.id, &bundle, request.systemd.as_ref())?;
     let unit = container.make_cgroup(&bundle, ops::Rootless::False)?;
-    let restored = bring_back(&mut container, request, &bundle, &terminal, unit.as_ref(), watch)?;
+    let restored = bring_back(&mut container, request, &images, &bundle, &terminal, unit.as_ref(), watch)?;
     let pid = restored.child.pid.as_raw_pid();
     if let Some(path) = &request.pid_file {
         ops::write_pid_file(path, pid)?;
@@ -109,6 +110,7 @@ struct Restored {
 fn bring_back(
     container: &mut Unfinished,
     request: &Restore,
+    images: &Held,
     bundle: &Bundle,
     terminal: &Terminal,
     unit: Option<&UnitPlan>,
@@ -117,10 +119,9 @@ fn bring_back(
     let (entry, record) = container.parts();
     let cgroup = record.cgroup.clone();
     let namespaces = bundle.config.namespaces()?;
-    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
-    let manifest = Manifest::read(dirs.images().as_fd())?;
+    let manifest = Manifest::read(images.images())?;
     // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
-    let stdio = Stdio::of_images(dirs.images().as_fd(), &manifest)?;
+    let stdio = Stdio::of_images(images.images(), &manifest)?;
     if manifest.notify {
         crate::notify::make_directory(entry)?;
     }
@@ -131,8 +132,10 @@ fn bring_back(
     criu::kernel_cache::lend(&view);
     // CRIU wants the root to be a mount point.
     view.bind(&record.rootfs, &record.rootfs)?;
-    let dirs = Directories::of_images(&request.images, request.work.as_deref())?;
-    let mut external = external::make_again(&manifest.hollow, &plan, &entry.scratch_dir()?)?;
+    let scratch = entry.scratch_dir()?;
+    let handed = images.hand_over_in_view(request.work.as_deref(), &scratch)?;
+    let dirs = &handed.dirs;
+    let mut external = external::make_again(&manifest.hollow, &plan, &scratch)?;
     external.extend_from_slice(&request.allow.external);
     let opened = open_namespaces(&bundle.config, &namespaces, &manifest)?;
     let is_network_empty = namespaces.is_new(Ns::Network)
@@ -154,13 +157,13 @@ fn bring_back(
         inherit_fds,
         join_ns: external::joined_namespaces(&namespaces),
         empty_ns: is_network_empty.then_some(network::EMPTY),
-        network_lock: network_lock(&mut session, &request.allow).map_err(Error::of_criu(&request.criu))?,
         cgroups: request_cgroups(request.allow.cgroups, bundle, record)?,
         ..restore_request(
             request,
             record,
-            &dirs,
+            dirs,
             criu_config::file(request.criu_config.as_deref(), &bundle.config)?,
+            network_lock(&mut session, &request.allow).map_err(Error::of_criu(&request.criu))?,
         )
     };
     if request.lazy_pages {
@@ -175,10 +178,12 @@ fn bring_back(
     if request.leave_paused {
         cgroup.freeze()?;
     }
+    let master = events.master();
+    handed.remove();
     record.stdio = stdio.links();
     Ok(Restored {
         child: note_init(entry, record, outcome.pid)?,
-        master: events.master(),
+        master,
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
@@ -246,18 +251,13 @@ fn restore_request<'a>(
     record: &Record,
     dirs: &'a Directories,
     criu_config: Option<String>,
+    network_lock: Option<NetworkLock>,
 ) -> Request<'a> {
-    let (allow, tolerate) = (&request.allow, request.tolerate);
+    let tolerate = request.tolerate;
     Request {
         root: Some(record.rootfs.display().to_string()),
         sibling: true,
-        orphan_pts_master: true,
-        evasive_devices: true,
-        ext_unix_sk: allow.ext_unix_sk,
-        shell_job: allow.shell_job,
-        file_locks: allow.file_locks,
-        tcp: allow.tcp,
-        cpu_cap: allow.cpu_cap,
+        allow: criu::Allowances { evasive_devices: true, network_lock, ..request.allow.to_criu() },
         lazy_pages: request.lazy_pages,
         auto_dedup: request.auto_dedup,
         skip_file_rwx_check: tolerate.file_modes,

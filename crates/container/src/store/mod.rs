@@ -9,7 +9,8 @@
 //! * `state.json` is replaced by rename, so a reader never sees half of it. There is no fsync: the state root is as volatile
 //!   as the processes that it describes, and a disk wait would stand in every `create`.
 //! * Who changes a container holds the directory's flock(2). The lock goes with its holder, so a record that says `pending`
-//!   under a lock that is free belongs to a dead `rt`, and whoever comes next takes back what that one left.
+//!   under a lock that is free belongs to a dead `rt`, and whoever comes next takes back what that one left (see
+//!   [`repair`](crate::repair), which opens containers).
 
 mod process;
 mod record;
@@ -19,13 +20,11 @@ mod tests;
 pub(crate) use process::ProcessId;
 pub(crate) use record::{Astray, Pending, Record, VERSION};
 
-use crate::checkpoint::stopped;
 use crate::error::{Error, Result, Step};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use spec::Id;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -52,7 +51,7 @@ impl Store {
     }
 
     /// Makes a container's directory with its first record and its config, locked.
-    pub(crate) fn create(&self, id: &Id, record: &Record, config: &[u8]) -> Result<Entry> {
+    pub(crate) fn make(&self, id: &Id, record: &Record, config: &[u8]) -> Result<Entry> {
         self.make_root().step(|| format!("create state root {}", self.root.display()))?;
         let temporary = self.root.join(format!("{UNFINISHED}{}", std::process::id()));
         // Ours, were it to exist: the name is this process' number.
@@ -83,83 +82,18 @@ impl Store {
         Ok(entry)
     }
 
-    /// Gives the finished directory its name. A container of that name which a killed `rt` left half made gives way.
+    /// Gives the finished directory its name.
     fn publish(&self, id: &Id, temporary: &Path) -> Result<()> {
+        use rustix::fs::{CWD, renameat_with};
         let target = self.root.join(id);
-        let rename = || {
-            rustix::fs::renameat_with(
-                rustix::fs::CWD,
-                temporary,
-                rustix::fs::CWD,
-                &target,
-                RenameFlags::NOREPLACE,
-            )
-        };
-        let mut renamed = rename();
-        if renamed == Err(rustix::io::Errno::EXIST) {
-            if self.is_abandoned(id)? {
-                renamed = rename();
-            }
-            if renamed == Err(rustix::io::Errno::EXIST) {
-                return Err(Error::Exists(id.clone()));
-            }
-        }
-        renamed.step(|| format!("create state directory {}", target.display()))
-    }
-
-    /// Whether what has this id was left half made, or half removed, by a killed `rt`; if so, it is gone now.
-    fn is_abandoned(&self, id: &Id) -> Result<bool> {
-        match self.open(id).and_then(|entry| Ok(entry.try_lock()?.then(|| entry.repair()))) {
-            Ok(Some(Err(Error::NotFound(_)))) | Err(Error::NotFound(_)) => Ok(true),
-            Ok(Some(Err(e))) | Err(e) => Err(e),
-            // It is a container, or somebody is at work on it.
-            Ok(Some(Ok(_)) | None) => Ok(false),
+        match renameat_with(CWD, temporary, CWD, &target, RenameFlags::NOREPLACE) {
+            Err(rustix::io::Errno::EXIST) => Err(Error::Exists(id.clone())),
+            other => other.step(|| format!("create state directory {}", target.display())),
         }
     }
 
-    /// Opens a container to look at it. Whatever a killed `rt` left half done is taken back first, unless another `rt` is at
-    /// work on the container right now.
-    pub(crate) fn look(&self, id: &Id) -> Result<(Entry, Record)> {
-        let entry = self.open(id)?;
-        let record = match entry.load() {
-            // Half removed: nobody needs the rest.
-            Err(Error::NotFound(id)) if entry.try_lock()? => {
-                let _ = std::fs::remove_dir_all(&entry.path);
-                return Err(Error::NotFound(id));
-            }
-            other => other?,
-        };
-        let is_at_work = record.criu.map(ProcessId::is_alive).transpose()?.unwrap_or(false);
-        if record.pending.is_none() || is_at_work || !entry.try_lock()? {
-            return Ok((entry, record));
-        }
-        let record = entry.repair()?;
-        entry.unlock()?;
-        Ok((entry, record))
-    }
-
-    /// Opens a container to put a process into it: as [`look`](Self::look), but waits for a criu whose `rt` was killed, which might
-    /// freeze or dump that process with the others.
-    pub(crate) fn join(&self, id: &Id) -> Result<(Entry, Record)> {
-        let (entry, record) = self.look(id)?;
-        if record.criu.is_none() || !entry.try_lock()? {
-            return Ok((entry, record));
-        }
-        let record = entry.repair()?;
-        entry.unlock()?;
-        Ok((entry, record))
-    }
-
-    /// Opens a container to change it: waits for the lock, and takes back whatever a killed `rt` left half done.
-    pub(crate) fn lock(&self, id: &Id) -> Result<(Entry, Record)> {
-        let entry = self.open(id)?;
-        rustix::fs::flock(&entry.dir, FlockOperation::LockExclusive)
-            .step(|| format!("lock {}", entry.path.display()))?;
-        let record = entry.repair()?;
-        Ok((entry, record))
-    }
-
-    fn open(&self, id: &Id) -> Result<Entry> {
+    /// Opens a container's directory, whatever is in it.
+    pub(crate) fn open(&self, id: &Id) -> Result<Entry> {
         let path = self.root.join(id);
         match open_dir(&path) {
             Ok(dir) => Ok(Entry { id: id.clone(), path, dir }),
@@ -217,10 +151,6 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
 }
-
-/// How long a criu without its `rt` may take to give a container back: as long as a dump takes to write what it has in hand. Twice, the
-/// second time with the container running.
-const CRIU_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An open container directory; the lock, once taken, lasts as long as this.
 #[derive(Debug)]
@@ -294,7 +224,7 @@ impl Entry {
     }
 
     /// Removes the directory: the container is gone. The record goes first, so that what a crash leaves names no container.
-    pub(crate) fn remove(self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         self.unlink(RECORD);
         match std::fs::remove_dir_all(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -304,69 +234,30 @@ impl Entry {
         }
     }
 
+    /// Removes what is left of a directory without a record, as far as that is possible.
+    pub(crate) fn clear(&self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+
+    /// Waits until nobody else changes the container, and has it alone then.
+    pub(crate) fn lock(&self) -> Result<()> {
+        rustix::fs::flock(&self.dir, FlockOperation::LockExclusive)
+            .step(|| format!("lock {}", self.path.display()))
+    }
+
     /// Lets others change the container again.
     pub(crate) fn unlock(&self) -> Result<()> {
         rustix::fs::flock(&self.dir, FlockOperation::Unlock)
             .step(|| format!("unlock {}", self.path.display()))
     }
 
-    fn try_lock(&self) -> Result<bool> {
+    /// Has it alone, if nobody else has; whether that is so.
+    pub(crate) fn try_lock(&self) -> Result<bool> {
         match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
             Err(e) => Err(e).step(|| format!("lock {}", self.path.display())),
         }
-    }
-
-    /// Takes back what a killed `rt` left half done. Called with the lock held.
-    fn repair(&self) -> Result<Record> {
-        let mut record = match self.load() {
-            Err(Error::NotFound(id)) => {
-                // Removed by another while this one waited for the lock, or its removal was cut short.
-                let _ = std::fs::remove_dir_all(&self.path);
-                return Err(Error::NotFound(id));
-            }
-            other => other?,
-        };
-        self.wait_for_criu(&mut record)?;
-        match record.pending.take() {
-            None => return Ok(record),
-            Some(Pending::Freeze) => record.cgroup.thaw()?,
-            Some(Pending::Creation) => {
-                log::debug!("removing {}, which was never finished", self.path.display());
-                crate::ops::destroy_processes(&record)?;
-                crate::devices::give_back(self, &record);
-                record.cgroup.remove()?;
-                self.unlink(RECORD);
-                std::fs::remove_dir_all(&self.path).step(|| format!("remove {}", self.path.display()))?;
-                return Err(Error::NotFound(self.id.clone()));
-            }
-        }
-        self.save(&record)?;
-        Ok(record)
-    }
-
-    /// A criu whose `rt` was killed finds its socket closed at the next stage, takes its code out of the container's processes and
-    /// ends. Until then they are in its hands.
-    fn wait_for_criu(&self, record: &mut Record) -> Result<()> {
-        stopped::bring_back(record)?;
-        let Some(criu) = record.criu else { return Ok(()) };
-        let is_over = stopped::wait_for_criu(criu, self, record, CRIU_TIMEOUT)? || {
-            // It may wait for something that cannot come while the container is frozen.
-            if record.pending == Some(Pending::Freeze) {
-                record.cgroup.thaw()?;
-            }
-            criu.wait_end(CRIU_TIMEOUT)?
-        };
-        if is_over {
-            record.criu = None;
-            return Ok(());
-        }
-        Err(Error::Request(format!(
-            "container {:?}: criu (process {}), whose runtime was killed, still works on it: wait for it, or end it",
-            self.id.as_str(),
-            criu.pid
-        )))
     }
 
     /// Makes an empty file in here.

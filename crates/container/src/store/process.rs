@@ -43,6 +43,11 @@ impl ProcessId {
         Ok(self.is_alive()?.then_some(pidfd))
     }
 
+    /// Whether it traces another one.
+    pub(crate) fn traces(self, other: Self) -> bool {
+        Pid::from_raw(other.pid).and_then(sys::proc::tracer_of) == Pid::from_raw(self.pid)
+    }
+
     /// Waits for its end, at most so long; whether it has come.
     pub(crate) fn wait_end(self, limit: Duration) -> Result<bool> {
         let Some(pidfd) = self.pidfd()? else { return Ok(true) };

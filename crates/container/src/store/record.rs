@@ -75,6 +75,11 @@ pub(crate) struct Astray {
 }
 
 impl Record {
+    /// Whether it tells of nothing that would have to be taken back, were its `rt` dead.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.pending.is_none() && self.criu.is_none() && self.astray.is_none()
+    }
+
     /// Reads a record; the error is the reason why it cannot be used.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let parsed = serde_json::from_slice::<Self>(bytes);

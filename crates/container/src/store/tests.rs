@@ -51,6 +51,24 @@ fn who_only_looks_does_not_disturb_who_is_at_work() {
     assert!(store.ids().unwrap().is_empty());
 }
 
+#[test]
+fn who_looks_takes_back_what_needs_no_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path());
+    let me = ProcessId::of(rustix::process::getpid()).unwrap().unwrap();
+    let gone = ProcessId { start_time: me.start_time + 1, ..me };
+    for (criu, is_over) in [(gone, true), (me, false)] {
+        // Of a container that was paused before, so that there is nothing to thaw.
+        let left = Record { criu: Some(criu), ..record(None) };
+        let entry = store.create(&id("a"), &left, b"{}").unwrap();
+        assert_eq!(store.look(&id("a")).unwrap().1, left, "its maker is at work");
+        entry.unlock().unwrap();
+        let found = store.look(&id("a")).unwrap().1;
+        assert_eq!((found.is_settled(), found == left), (is_over, !is_over));
+        entry.remove().unwrap();
+    }
+}
+
 /// One thing that an `rt` does to the store, and where it dies.
 #[derive(Clone, Debug)]
 enum Op {

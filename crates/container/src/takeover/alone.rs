@@ -11,7 +11,7 @@ use super::record::Record;
 use super::subject::{DOCKERINIT, short};
 use super::tree::Tree;
 use super::{Allowances, DUMP_LOG, RESTORE_LOG};
-use crate::checkpoint::{criu_config, external, images::Directories, network};
+use crate::checkpoint::{criu_config, external, held::Held, images::Directories, network};
 use crate::error::{Error, Result, Step};
 use crate::mountinfo::{self, Mount};
 use crate::ops;
@@ -89,20 +89,13 @@ impl<'a> Plan<'a> {
     }
 
     fn to_criu<'b>(&self, dir: BorrowedFd<'b>) -> Request<'b> {
-        let allow = &self.request.allow;
         let mounts = mounts::for_restore(&self.binds).into_iter();
         let mode = if self.record.cgroups.is_empty() { CgroupMode::Ignore } else { CgroupMode::Soft };
         Request {
             root: Some(self.root.display().to_string()),
             sibling: self.request.attach,
             external: mounts.chain(self.record.links.iter().map(Link::option)).collect(),
-            evasive_devices: true,
-            orphan_pts_master: true,
-            tcp: allow.tcp,
-            network_lock: allow.network_lock(),
-            ext_unix_sk: allow.ext_unix_sk,
-            file_locks: allow.file_locks,
-            link_remap: allow.link_remap,
+            allow: self.request.allow.to_criu(),
             cgroups: Cgroups { mode: Some(mode), ..Cgroups::default() },
             ..Request::new(criu::Images {
                 log_file: Some(RESTORE_LOG.to_owned()),
@@ -207,11 +200,12 @@ impl Plan<'_> {
             }
         };
         let network = self.network()?;
+        let held = Held::open(&request.images, None)?;
         let _root = MountPoint::make(&self.root)?;
         let view = MountView::private()?;
         criu::kernel_cache::lend(&view);
         mount_root::mount(&self.tree, &self.root, &view)?;
-        let dirs = Directories::of_images(&request.images, None)?;
+        let dirs = Directories::of(held.open_again()?, None);
         let stdio = Stdio::of_images(dirs.images().as_fd(), &output)?;
         let mut launch = Launch::new(request.criu.clone());
         launch.seal();

@@ -33,7 +33,7 @@ pub use engine::{Engine, Kind};
 pub use hand_back::{HandBack, Plan as HandBackPlan, hand_back};
 pub use inspect::Inspect;
 
-use crate::checkpoint::images::Directories;
+use crate::checkpoint::held::Held;
 use crate::error::{Error, Result};
 use criu::{NetworkLock, Tcp};
 use record::Record;
@@ -75,9 +75,18 @@ pub struct Allowances {
 }
 
 impl Allowances {
-    /// Without connections to keep there is nothing to hold packets back for.
-    fn network_lock(&self) -> Option<NetworkLock> {
-        (!self.tcp.established).then_some(NetworkLock::Skip)
+    /// The same for CRIU. Without connections to keep there is nothing to hold packets back for.
+    fn to_criu(self) -> criu::Allowances {
+        criu::Allowances {
+            tcp: self.tcp,
+            network_lock: (!self.tcp.established).then_some(NetworkLock::Skip),
+            ext_unix_sk: self.ext_unix_sk,
+            file_locks: self.file_locks,
+            link_remap: self.link_remap,
+            orphan_pts_master: true,
+            evasive_devices: true,
+            ..Default::default()
+        }
     }
 
     /// podman's words for them.
@@ -89,7 +98,7 @@ impl Allowances {
 
 /// Looks whether there is a checkpoint of a container that does not run.
 fn check_images(images: &Path, container: &Inspect) -> Result<Record> {
-    Directories::check_images(images)?;
+    Held::open(images, None)?;
     let record = images::Place::new(images).record()?;
     let running = if container.state.running { Some(container.state.pid) } else { record.living()? };
     match running {

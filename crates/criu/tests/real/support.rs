@@ -57,7 +57,7 @@ impl Dir {
 
     pub(crate) fn dump(&self, victim: &Victim) -> Dump<'_> {
         let mut dump = Dump::new(victim.pid, self.images());
-        dump.network_lock = Some(NetworkLock::Skip);
+        dump.allow.network_lock = Some(NetworkLock::Skip);
         dump.cgroups.mode = Some(CgroupMode::Ignore);
         dump
     }
@@ -65,7 +65,7 @@ impl Dir {
     pub(crate) fn restore(&self) -> Restore<'_> {
         let mut restore = Restore::new(self.images());
         restore.sibling = true;
-        restore.network_lock = Some(NetworkLock::Skip);
+        restore.allow.network_lock = Some(NetworkLock::Skip);
         restore.cgroups.mode = Some(CgroupMode::Ignore);
         restore
     }

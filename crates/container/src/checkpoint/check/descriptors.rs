@@ -23,6 +23,8 @@ pub(super) struct Descriptor {
     pub(super) file: Option<Inode>,
     /// Of a socket: its protocol (`TCP`, `UNIX-STREAM`), as the kernel calls it.
     pub(super) protocol: String,
+    /// What it is, where it looks like a file and cannot be kept like one.
+    pub(super) special: Option<&'static str>,
 }
 
 /// What must be known of a file.
@@ -63,7 +65,9 @@ impl Descriptor {
         let file = link.starts_with('/').then(|| stat(&path)).flatten().map(|stat| Inode::of(&stat));
         let protocol = if link.starts_with("socket:") { protocol(&path) } else { String::new() };
         let info = beginning(&format!("/proc/{pid}/fdinfo/{number}"), LONGEST_INFO).unwrap_or_default();
-        Some(Self { number, link, info, file, protocol })
+        let is_file = file.is_some_and(|file| file.kind == FileType::RegularFile);
+        let special = is_file.then(|| special(&path)).flatten();
+        Some(Self { number, link, info, file, protocol, special })
     }
 
     /// A file of which nothing but these texts is known.
@@ -76,6 +80,7 @@ impl Descriptor {
             info: info.to_owned(),
             file: Some(file),
             protocol: link.to_owned(),
+            special: None,
         }
     }
 
@@ -99,6 +104,17 @@ impl Descriptor {
     /// Of a terminal's master: the index of its slave.
     pub(super) fn master_of(&self) -> Option<u32> {
         field(&self.info, "tty-index")?.parse().ok()
+    }
+}
+
+/// Files of kinds that CRIU(4.2) does not know, by the magic number of their file system (statfs(2)).
+fn special(path: &str) -> Option<&'static str> {
+    const MQUEUE: i64 = 0x1980_0202;
+    const SECRET_MEMORY: i64 = 0x5345_434d;
+    match rustix::fs::statfs(path).ok()?.f_type {
+        MQUEUE => Some("POSIX message queue"),
+        SECRET_MEMORY => Some("secret memory"),
+        _ => None,
     }
 }
 
@@ -204,6 +220,10 @@ fn outside(
     shown: String,
     allowed: &Allowed,
 ) -> Option<Finding> {
+    if let Some(what) = descriptor.special {
+        let cure = "close it first: CRIU knows no such file".to_owned();
+        return Some(Finding::fails(Class::FileOutside, format!("{what} {shown}")).cured_by(cure));
+    }
     let name = format!("file[{mount:x}:{:x}]", file.number);
     let is_named = allowed.is_external(&name);
     if is_terminal {
@@ -249,7 +269,7 @@ mod tests {
     }
 
     fn open(link: &str, info: &str, file: Option<Inode>) -> Descriptor {
-        Descriptor { number: 3, link: link.into(), info: info.into(), file, protocol: String::new() }
+        Descriptor { number: 3, link: link.into(), info: info.into(), file, ..Default::default() }
     }
 
     /// What is found of a descriptor in a container with mount 27, and 28, which is covered; and with process 7.
@@ -341,6 +361,10 @@ mod tests {
         assert_eq!(classes(&host, &stdio), []);
         assert_eq!((classes(&host, &named), classes(&terminal, &named)), (vec![], vec![]));
         assert_eq!(classes(&terminal, &Allowed { shell_job: true, ..Allowed::default() }), []);
+        // What CRIU could not dump is none the better for having been declared.
+        let special =
+            Descriptor { special: Some("POSIX message queue"), ..open("/q", "mnt_id:\t5\n", host.file) };
+        assert_eq!(classes(&special, &named), [Class::FileOutside]);
         assert_eq!((terminal.terminal(), host.terminal()), (Some(9), None));
         assert_eq!(open("/dev/ptmx", "tty-index:\t4\n", None).master_of(), Some(4));
     }
