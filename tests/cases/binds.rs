@@ -1,12 +1,56 @@
 //! Bind mounts of what the host has mounted with options of its own.
 
-use testkit::{Case, Outcome, Test, both, json, rt_only};
+use testkit::{Case, Outcome, Test, Value, both, json, needs, rt_only, wait_until};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         both("given_attributes_replace_the_sources", |test| attributes(test, false)),
         rt_only("locked_attributes_stay", "runc 1.1 fails at them", |test| attributes(test, true)),
+        both("source_is_mounted_in_the_container", source_within),
+        rt_only(
+            "source_is_mounted_in_the_container_checkpoint",
+            "runc 1.1 restores an empty directory",
+            source_within_checkpoint,
+        )
+        .needs(needs::criu),
     ]
+}
+
+fn bind(source: &str, destination: &str) -> Value {
+    json!({"destination": destination, "type": "bind", "source": source, "options": ["bind"]})
+}
+
+/// The container's own path to what the mount before has brought there.
+fn source_within(test: &Test) -> Outcome {
+    let host = test.new_path("host");
+    std::fs::create_dir_all(format!("{host}/below"))?;
+    std::fs::write(format!("{host}/below/file"), "of the host")?;
+    let builder = test.bundle()?;
+    let (dir, file) = (builder.path("/mnt/below"), builder.path("/again/file"));
+    let builder = builder.push("/mounts", bind(&host, "/mnt")).push("/mounts", bind(&dir, "/again"));
+    let bundle = builder.push("/mounts", bind(&file, "/one")).script("cat /again/file /one").build()?;
+    let output = test.container(&bundle).run_foreground(&[]).succeeds()?;
+    assert_eq!(output.stdout, "of the hostof the host");
+    test.leaves_nothing()
+}
+
+fn source_within_checkpoint(test: &Test) -> Outcome {
+    let tmpfs = json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"});
+    let builder = test.bundle()?;
+    let source = builder.path("/mnt");
+    let builder = builder.push("/mounts", tmpfs).push("/mounts", bind(&source, "/again"));
+    let bundle = builder.script("echo kept >/mnt/file; touch /ready; exec sleep 1000").build()?;
+    let container = test.container(&bundle);
+    container.run(&[])?;
+    wait_until("the file", || std::fs::exists(bundle.path("/ready")).unwrap_or(false))?;
+    let images = test.new_path("images");
+    container.checkpoint(&images, &[])?;
+    container.restore(&images, &[])?;
+    assert_eq!(container.exec(&[], &["cat", "/again/file"]).succeeds()?.stdout, "kept\n");
+    container.exec(&[], &["sh", "-c", "echo more >>/again/file"]).succeeds()?;
+    assert_eq!(container.exec(&[], &["cat", "/mnt/file"]).succeeds()?.stdout, "kept\nmore\n");
+    container.delete()?;
+    test.leaves_nothing()
 }
 
 /// What a bind mount of a `ro,nodev,noexec` directory is, with options and without.

@@ -54,6 +54,7 @@ fn step(step: &MountStep) {
         Kind::Bind(bind) => assert!(bind.source.is_absolute(), "{step:?}"),
         // CVE-2019-19921, CVE-2023-27561
         Kind::Fs(fs) if matches!(fs.fstype.as_str(), "proc" | "sysfs") => assert!(fs.real_directory),
+        Kind::Within(within) => assert!(is_clean(&within.source), "{step:?}"),
         Kind::Fs(_) | Kind::CgroupV1(_) | Kind::Remount => {}
     }
 }

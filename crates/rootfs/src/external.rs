@@ -96,7 +96,8 @@ impl Plan {
                     let place = step.destination.join(&hierarchy.name);
                     (place, hierarchy.host_path.clone(), ExternalKind::CgroupV1)
                 })),
-                Kind::Fs(_) | Kind::Remount => {}
+                // CRIU knows it as a bind mount of another one, and makes it again.
+                Kind::Within(_) | Kind::Fs(_) | Kind::Remount => {}
             }
         }
         let devices = self.devices.iter().flatten().filter(|_| self.bind_devices);

@@ -78,7 +78,7 @@ fn is_tmpfs(kind: &Kind) -> bool {
     match kind {
         Kind::Fs(fs) => fs.fstype == "tmpfs",
         Kind::CgroupV1(_) => true,
-        Kind::Bind(_) | Kind::Remount => false,
+        Kind::Bind(_) | Kind::Within(_) | Kind::Remount => false,
     }
 }
 

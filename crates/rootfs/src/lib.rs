@@ -26,6 +26,6 @@ pub use hollow::{Hollow, find_hollow};
 pub use options::{FsOption, MountOptions, SuperFlag};
 pub use plan::{
     Bind, CgroupView, Context, DeviceKind, DeviceNode, Fs, Hierarchy, IdMap, IdRange, Kind, MountStep, Plan,
-    V1View,
+    V1View, Within,
 };
 pub use restore::{create_mountpoints, protect_again};

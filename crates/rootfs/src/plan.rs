@@ -63,6 +63,8 @@ pub struct MountStep {
 pub enum Kind {
     /// A piece of the host's tree.
     Bind(Bind),
+    /// A piece of the container's own tree that an earlier step mounts; on the host there is nothing.
+    Within(Within),
     /// A new instance of a filesystem.
     Fs(Fs),
     /// A tmpfs with the container's own directory of each cgroup v1 hierarchy in it.
@@ -80,6 +82,15 @@ pub struct Bind {
     pub depth: Depth,
     /// The id mapping that the mount gets, if any.
     pub idmap: Option<IdMap>,
+}
+
+/// A bind mount from within the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Within {
+    /// The path in the container, absolute and clean.
+    pub source: PathBuf,
+    /// Whether the mounts below the source come along.
+    pub depth: Depth,
 }
 
 /// The mapping of an id-mapped mount.

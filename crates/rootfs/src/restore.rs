@@ -60,7 +60,8 @@ fn create_all(plan: &Plan, rootfs: &Root) -> Result<()> {
                 let source = || format!("mounts[{}].source {:?}", step.index, bind.source);
                 !is_dir(open(&bind.source).step(source)?).step(source)?
             }
-            Kind::Fs(_) | Kind::CgroupV1(_) => false,
+            // What is within the container cannot be looked at before CRIU has brought it back.
+            Kind::Fs(_) | Kind::CgroupV1(_) | Kind::Within(_) => false,
             Kind::Remount => continue,
         };
         create(&plan.mounts[..index], rootfs, &step.destination, is_file)?;

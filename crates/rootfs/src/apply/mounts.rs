@@ -12,7 +12,7 @@ use sys::path::{self, PROC_SUPER_MAGIC};
 use super::{Rootfs, copy_up};
 use crate::error::InStep;
 use crate::options::FsOption;
-use crate::plan::{Fs, Kind, MountStep, V1View};
+use crate::plan::{Fs, Kind, MountStep, V1View, Within};
 use crate::{Error, Result};
 
 /// The files under /proc that may be replaced: what lxcfs and its like provide. All else there would let a container
@@ -34,7 +34,11 @@ impl Rootfs<'_> {
     /// Performs one step with the mounts that were opened for it.
     pub(super) fn mount(&mut self, step: &MountStep, sources: Vec<OwnedFd>) -> Result<()> {
         let mount = match &step.kind {
-            Kind::Bind(_) => self.bind(step, sources)?,
+            Kind::Bind(_) => match sources.into_iter().next() {
+                Some(mount) => self.bind(step, mount)?,
+                None => return Err(Error::refused(step.name(), "its source was not opened")),
+            },
+            Kind::Within(within) => self.bind(step, self.clone_within(within).step(|| step.name())?)?,
             Kind::Fs(fs) => self.fs(step, fs)?,
             Kind::CgroupV1(view) => self.cgroup_v1(step, view, sources)?,
             Kind::Remount => self.remount(step)?,
@@ -48,10 +52,11 @@ impl Rootfs<'_> {
         Ok(())
     }
 
-    fn bind(&self, step: &MountStep, sources: Vec<OwnedFd>) -> Result<OwnedFd> {
-        let Some(mount) = sources.into_iter().next() else {
-            return Err(Error::refused(step.name(), "its source was not opened"));
-        };
+    fn clone_within(&self, within: &Within) -> sys::Result<OwnedFd> {
+        mount::clone_tree(self.root.open(&within.source)?, within.depth)
+    }
+
+    fn bind(&self, step: &MountStep, mount: OwnedFd) -> Result<OwnedFd> {
         change_attrs(&mount, Depth::One, step.attrs).step(|| step.name())?;
         change_attrs(&mount, Depth::Tree, step.tree_attrs).step(|| step.name())?;
         let target = match self.root.open(&step.destination) {
@@ -191,6 +196,7 @@ impl MountStep {
     fn name(&self) -> String {
         let what = match &self.kind {
             Kind::Bind(bind) => format!("{:?}", bind.source),
+            Kind::Within(within) => format!("{:?} in the container", within.source),
             Kind::Fs(fs) => format!("{:?}", fs.fstype),
             Kind::CgroupV1(_) => "\"cgroup\"".to_owned(),
             Kind::Remount => return format!("mounts[{}]: remount {:?}", self.index, self.destination),

@@ -234,7 +234,7 @@ fn sources_of(step: &MountStep) -> usize {
     match &step.kind {
         Kind::Bind(_) => 1,
         Kind::CgroupV1(view) if !view.own_namespace => view.hierarchies.len(),
-        Kind::CgroupV1(_) | Kind::Fs(_) | Kind::Remount => 0,
+        Kind::CgroupV1(_) | Kind::Within(_) | Kind::Fs(_) | Kind::Remount => 0,
     }
 }
 

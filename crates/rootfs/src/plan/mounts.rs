@@ -6,7 +6,7 @@ use spec::oci;
 use sys::mount::{AttrChange, Depth, attr};
 use sys::path::clean;
 
-use super::{Bind, CgroupView, Context, Fs, IdMap, IdRange, Kind, MountStep, V1View};
+use super::{Bind, CgroupView, Context, Fs, IdMap, IdRange, Kind, MountStep, V1View, Within};
 use crate::options::{FsOption, MountOptions, SuperFlag};
 use crate::{Error, Result};
 
@@ -21,7 +21,22 @@ impl MountStep {
 /// Plans all mounts, in their order; a cgroup mount is left out where there is no view of cgroups.
 pub(super) fn steps(mounts: &[oci::Mount], label: Option<&str>, context: &Context) -> Result<Vec<MountStep>> {
     let plan = |(index, mount)| Entry { index, mount, label, context }.step().transpose();
-    mounts.iter().enumerate().filter_map(plan).collect()
+    let mut steps: Vec<MountStep> = mounts.iter().enumerate().filter_map(plan).collect::<Result<_>>()?;
+    for index in 1..steps.len() {
+        let (before, rest) = steps.split_at_mut(index);
+        if let Some(within) = within(&rest[0].kind, before, &context.rootfs) {
+            rest[0].kind = Kind::Within(within);
+        }
+    }
+    Ok(steps)
+}
+
+/// The bind mount whose source is below the container's root, on a mount that is made before it.
+fn within(kind: &Kind, before: &[MountStep], rootfs: &Path) -> Option<Within> {
+    let Kind::Bind(Bind { source, depth, idmap: None }) = kind else { return None };
+    let source = Path::new("/").join(clean(source).strip_prefix(rootfs).ok()?);
+    let covers = |step: &MountStep| step.kind != Kind::Remount && source.starts_with(&step.destination);
+    before.iter().any(covers).then_some(Within { source, depth: *depth })
 }
 
 /// One entry of `mounts` with what its plan depends on.

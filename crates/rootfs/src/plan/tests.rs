@@ -41,6 +41,24 @@ fn error(mounts: Value) -> String {
 }
 
 #[test]
+fn a_source_that_an_earlier_mount_brings_is_looked_for_in_the_container() {
+    let bind = |source: &str, to: &str| json!({ "destination": to, "source": source, "options": ["bind"] });
+    let plan = plan(json!([
+        bind("rootfs/mnt/early", "/early"),
+        { "destination": "/mnt", "type": "tmpfs" },
+        bind("rootfs/mnt/x", "/within"),
+        bind("/bundle/rootfs/mnt", "/all"),
+        bind("rootfs/mntx", "/beside"),
+        bind("/mnt/x", "/host"),
+    ]));
+    let within = plan.mounts.iter().filter_map(|step| match &step.kind {
+        Kind::Within(within) => Some((step.destination.to_str()?, within.source.to_str()?)),
+        _ => None,
+    });
+    assert_eq!(within.collect::<Vec<_>>(), [("/within", "/mnt/x"), ("/all", "/mnt")]);
+}
+
+#[test]
 fn the_frame() {
     let plan = plan(json!([]));
     assert_eq!(plan.propagation, (Propagation::Slave, Depth::Tree));
