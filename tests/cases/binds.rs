@@ -39,7 +39,8 @@ fn source_within_checkpoint(test: &Test) -> Outcome {
     let builder = test.bundle()?;
     let source = builder.path("/mnt");
     let builder = builder.push("/mounts", tmpfs).push("/mounts", bind(&source, "/again"));
-    let bundle = builder.script("echo kept >/mnt/file; touch /ready; exec sleep 1000").build()?;
+    let bundle =
+        builder.script("echo kept >/mnt/file; touch /ready; while :; do sleep 1000; done").build()?;
     let container = test.container(&bundle);
     container.run(&[])?;
     wait_until("the file", || std::fs::exists(bundle.path("/ready")).unwrap_or(false))?;

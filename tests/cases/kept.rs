@@ -306,19 +306,20 @@ fn overlay_root(test: &Test) -> Outcome {
 /// A FIFO, an eventfd's kin, a unix socket pair, a listening unix socket, a directory and a deleted file, all open.
 /// Two hundred and one, of which one has a child that has ended and that it does not ask for.
 fn many_processes(test: &Test) -> Outcome {
-    let script =
-        format!("(sleep 0 & exec sleep 1000) & for i in $(seq 200); do sleep 1000 & done; {COUNTER}");
+    let script = format!(
+        "mkfifo /fifo; exec 3<>/fifo; (sleep 0 & exec cat <&3) & for i in $(seq 200); do cat <&3 & done; {COUNTER}"
+    );
     let container = test.run_script(&script)?;
     counts_on(&container.bundle, "/log", 3)?;
-    // Those that sleep, and their children that have ended, which no list of a cgroup has.
+    // Those that read, and their children that have ended, which no list of a cgroup has.
     let states = || -> Fallible<(usize, usize)> {
         let file = |path: String| fs::read_to_string(path).unwrap_or_default();
-        let is_sleeper = |pid: &u64| file(format!("/proc/{pid}/stat")).contains("(sleep)");
-        let sleepers: Vec<u64> = container.pids()?.into_iter().filter(is_sleeper).collect();
+        let is_reader = |pid: &u64| file(format!("/proc/{pid}/stat")).contains("(cat)");
+        let readers: Vec<u64> = container.pids()?.into_iter().filter(is_reader).collect();
         let children =
-            sleepers.iter().map(|pid| file(format!("/proc/{pid}/task/{pid}/children"))).collect::<String>();
+            readers.iter().map(|pid| file(format!("/proc/{pid}/task/{pid}/children"))).collect::<String>();
         let has_ended = |pid: &&str| file(format!("/proc/{pid}/stat")).contains(") Z ");
-        Ok((sleepers.len(), children.split_whitespace().filter(has_ended).count()))
+        Ok((readers.len(), children.split_whitespace().filter(has_ended).count()))
     };
     wait_until("all of them", || states().is_ok_and(|states| states == (201, 1)))?;
     cycle(&container)?;

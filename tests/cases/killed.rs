@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Case, Container, Outcome, Running, Test, needs, rt_only, wait_until};
 
 use super::checkpoint::counting;
-use super::counter::{COUNTER, counts_on, is_unbroken};
+use super::counter::{COUNTER, counts_on, is_unbroken, numbers};
 use super::{SLEEPER, one_line};
 
 const WHY: &str = "runc does not recover from SIGKILL everywhere";
@@ -220,11 +220,14 @@ fn looking_repairs(test: &Test) -> Outcome {
             seen.extend(list.and_then(|list| Some(list[0]["status"].as_str()?.to_owned())));
             seen.last().is_some_and(|status| status != "paused")
         })?;
-        let is_lost = || {
-            counts_on(&container.bundle, "/log", 3).is_err()
-                && container.status().is_ok_and(|s| s == "stopped")
-        };
-        if with_criu && is_lost() {
+        let has_ended = || container.status().is_ok_and(|status| status == "stopped");
+        let before = numbers(&container.bundle, "/log").len();
+        let mut is_lost = false;
+        wait_until("it counts, or has ended", || {
+            is_lost = has_ended();
+            is_lost || numbers(&container.bundle, "/log").len() > before + 3
+        })?;
+        if with_criu && is_lost {
             test.figure(format!("rt and criu killed after {delay} ms took a container with them"));
         } else {
             let (last, before) = seen.split_last().ok_or("no status")?;

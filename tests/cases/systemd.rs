@@ -35,7 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("stopped_by_systemd", "runc 1.1.5 leaves the failed unit", stopped_by_systemd),
         rt_only("slice_as_container", "runc wants to put a process into a slice", slice_as_container),
         both("ownership", ownership),
-        both("over_a_bus", over_a_bus).needs(needs::dbus_daemon),
+        both("over_a_bus", over_a_bus).needs(needs::dbus_daemon).needs(needs::hybrid),
         rt_only("a_limit_of_cgroup2_alone", "runc names no controller", a_limit_of_cgroup2_alone)
             .needs(needs::hybrid)
             .needs(needs::hugetlb_on_v2),
@@ -473,7 +473,7 @@ until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.05; don
 
 /// Where systemd's own socket is out of reach, as in a container that got the host's bus.
 fn over_a_bus(test: &Test) -> Outcome {
-    let bed = Bed::new(test, if needs::hybrid().is_ok() { Layout::Hybrid } else { Layout::V2 })?;
+    let bed = Bed::new(test, Layout::Hybrid)?;
     Cmd::new("sh").args(["-c", BUS]).in_systemd(&bed.systemd).succeeds()?;
     let on_bus = |command: Cmd| {
         command.in_private_mounts("mount --bind /dev/null /run/systemd/private").in_systemd(&bed.systemd)

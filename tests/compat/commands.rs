@@ -22,7 +22,7 @@ fn created(name: &'static str, steps: &str) -> Comparison {
 fn stopped(name: &'static str, steps: &str) -> Comparison {
     case(name)
         .sh("exit 3")
-        .steps("run -d --bundle $B $I\n! for i in $(seq 100); do test -d $R/$I || break; sleep 0.02; done >/dev/null; sleep 0.2")
+        .steps("run -d --bundle $B --pid-file $D/init $I\n! while test -e /proc/$(cat $D/init)/exe; do sleep 0.02; done")
         .steps(steps)
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
-use testkit::{Case, Cmd, Container, Fallible, Outcome, Swapping, Test, needs, rt_only};
+use testkit::{Case, Cmd, Container, Fallible, Outcome, Swapping, Test, needs, rounds, rt_only};
 
 use super::super::checkpoint::counting;
 use super::super::counter::{counts_on, is_unbroken};
@@ -61,10 +61,10 @@ impl<'test> Target<'test> {
 
     /// Restores while two paths change places.
     fn race(&self, one: &str, other: &str) -> Outcome {
-        const ROUNDS: usize = 10;
+        let rounds = rounds(10);
         let swapping = Swapping::start(one, other);
         let mut restored = 0;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let flags = ["--detach", "--image-path", &self.images];
             let output = self.container.quiet("restore", &flags).output()?;
             if output.code == 0 {
@@ -78,7 +78,7 @@ impl<'test> Target<'test> {
         }
         self.container
             .test
-            .figure(format!("{restored} of {ROUNDS} restored beside {} exchanges", swapping.count()));
+            .figure(format!("{restored} of {rounds} restored beside {} exchanges", swapping.count()));
         Ok(())
     }
 }

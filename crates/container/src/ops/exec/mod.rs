@@ -177,8 +177,9 @@ struct New<'a> {
 /// Whether init has other clocks than we: CRIU gives a restored container a time namespace, whatever its bundle says, and
 /// could not restore it once more with a process in another.
 fn has_clocks_of_its_own(init: ProcessId) -> bool {
-    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/time")).ok();
-    namespace("self") != namespace(&init.pid.to_string())
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/time"));
+    // KERNEL(5.6): before, there was no such file.
+    matches!((namespace("self"), namespace(&init.pid.to_string())), (Ok(ours), Ok(theirs)) if ours != theirs)
 }
 
 /// Forks the process into the container; it reports on the wire, and waits.
