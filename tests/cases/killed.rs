@@ -39,6 +39,13 @@ fn kill_after(mut running: Running, delay: u64) {
     running.kill();
 }
 
+/// Checks that it counts where it was, and can be used as before.
+fn goes_on(container: &Container<'_>) -> Outcome {
+    counts_on(&container.bundle, "/log", 3)?;
+    is_unbroken(&container.bundle, "/log")?;
+    recovers(container)
+}
+
 /// `delete --force` cleans, and the id can be used again.
 fn recovers(container: &Container<'_>) -> Outcome {
     container.delete()?;
@@ -106,9 +113,7 @@ fn loses_nobody(test: &Test, flags: &[&str]) -> Outcome {
             container.delete()?;
             container.restore(&images, &[])?;
         }
-        counts_on(&container.bundle, "/log", 3)?;
-        is_unbroken(&container.bundle, "/log")?;
-        recovers(&container)?;
+        goes_on(&container)?;
     }
     Ok(())
 }
@@ -172,9 +177,7 @@ fn criu_in_a_checkpoint(test: &Test) -> Outcome {
                 continue;
             }
         }
-        counts_on(&container.bundle, "/log", 3)?;
-        is_unbroken(&container.bundle, "/log")?;
-        recovers(&container)?;
+        goes_on(&container)?;
     }
     Ok(())
 }
@@ -251,9 +254,7 @@ fn paused_stays_paused(test: &Test) -> Outcome {
         assert_eq!(container.status()?, "paused");
         // This waits for criu.
         container.cmd("resume", &[]).succeeds()?;
-        counts_on(&container.bundle, "/log", 3)?;
-        is_unbroken(&container.bundle, "/log")?;
-        recovers(&container)?;
+        goes_on(&container)?;
     }
     Ok(())
 }

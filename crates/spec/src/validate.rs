@@ -74,10 +74,8 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     linux.personality().as_ref().map(scheduling::personality).transpose()?;
     time_offsets(linux, namespaces)?;
     // Refused rather than ignored: a container must not run with less than its author asked for.
-    for (path, given) in [("linux.intelRdt", linux.intel_rdt().is_some())] {
-        if given {
-            return Err(Error::field(path, "is not supported yet"));
-        }
+    if linux.intel_rdt().is_some() {
+        return Err(Error::field("linux.intelRdt", "is not supported yet"));
     }
     net_devices_are_sound(spec, namespaces)?;
     user_mappings(spec, namespaces)

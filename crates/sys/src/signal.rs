@@ -80,14 +80,14 @@ pub fn describe(signal: i32) -> String {
     text.to_string_lossy().to_lowercase()
 }
 
-/// Has the signals that ask a process to end do so even for the first process of a pid namespace, which the kernel spares
-/// those that it has not said anything about (pid_namespaces(7)); until the next execve(2).
-pub fn end_when_asked_to() {
+/// Has these signals end this process, with 128 and their number, even where it is the first of a pid namespace, which the kernel
+/// spares those that it has not said anything about (pid_namespaces(7)); until the next execve(2).
+pub fn end_on(signals: &[i32]) {
     extern "C" fn end(signal: libc::c_int) {
         // SAFETY: _exit is async-signal-safe, and ends this process with all its threads.
         unsafe { libc::_exit(128 + signal) };
     }
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+    for &signal in signals {
         // SAFETY: the handler has the type that signal(2) asks for, and does only what a handler may.
         unsafe { libc::signal(signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
     }

@@ -34,6 +34,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::Namespaces;
 
+/// The signals that end a container which waits for its start.
+const ASK_TO_END: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
 /// Who says that the user's program may start.
 #[derive(Debug)]
 pub(crate) enum StartSignal {
@@ -297,7 +300,7 @@ pub(crate) fn make_ready<'a>(
     let surplus = take_on(process, preserve_fds, longer)?;
     if let Some(listener) = held {
         let_go(&[listener.as_fd(), wire.as_fd()], preserve_fds);
-        sys::signal::end_when_asked_to();
+        sys::signal::end_on(&ASK_TO_END.map(Signal::as_raw));
     }
     scheduling::set_personality(config)?;
     let program = Program::find(process)?;
