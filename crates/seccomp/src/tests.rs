@@ -15,7 +15,6 @@ const NOTIFY: u32 = 0x7fc0_0000;
 const LOG: u32 = 0x7ffc_0000;
 const ALLOW: u32 = 0x7fff_0000;
 const X86_64: u32 = 0xc000_003e;
-const X86: u32 = 0x4000_0003;
 const AARCH64: u32 = 0xc000_00b7;
 
 const fn errno(errno: u32) -> u32 {
@@ -137,6 +136,7 @@ fn a_call_newer_than_the_profile_does_not_exist() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn each_architecture_has_its_own_newest_call() {
+    const X86: u32 = 0x4000_0003;
     const X32_BIT: u32 = 1 << 30;
     let with = |archs: Value| {
         program(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": archs,
