@@ -29,7 +29,10 @@ impl Exit {
 
 /// Prints an error, once and last: one line on stderr, and one entry in the log file.
 pub(crate) fn of_error(error: &anyhow::Error, log: Option<&Log>) -> Exit {
-    let message = sys::one_line(&format!("{error:#}"));
+    let mut message = sys::one_line(&format!("{error:#}"));
+    if let Some(cause) = sys::kernel::too_old() {
+        message = format!("{message} ({cause})");
+    }
     let known = error.downcast_ref::<container::Error>();
     if let Some(log) = log {
         log.error(&message, known.and_then(container::Error::class_name));

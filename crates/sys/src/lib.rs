@@ -6,6 +6,7 @@
 
 pub mod bpf;
 mod error;
+pub mod kernel;
 pub mod mount;
 pub mod net;
 pub mod netdev;
