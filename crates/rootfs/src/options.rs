@@ -36,6 +36,8 @@ pub struct MountOptions {
     pub remount: bool,
     /// Attributes of this mount.
     pub attrs: AttrChange,
+    /// Of the attributes that [`attrs`](Self::attrs) takes off, those that no option names. Where they are locked, they stay.
+    pub implied: u64,
     /// Attributes of this mount and all below it (`rro` and its like).
     pub tree_attrs: AttrChange,
     /// Propagation types, to be set one after the other.
@@ -48,6 +50,8 @@ pub struct MountOptions {
     pub copy_up: bool,
     /// `idmap` or `ridmap` was given.
     pub idmap: Option<Depth>,
+    /// An option about attributes of this mount was given, even one that comes to nothing.
+    pub names_attributes: bool,
 }
 
 impl MountOptions {
@@ -61,8 +65,18 @@ impl MountOptions {
     /// Sorts `options`. Nothing is an error here: an unknown word is left for the filesystem to refuse.
     pub fn parse<S: AsRef<str>>(options: impl IntoIterator<Item = S>) -> Self {
         let mut parsed = Self::default();
+        let mut atime = None;
         for option in options {
-            parsed.add(option.as_ref());
+            let option = option.as_ref();
+            match access_time(option) {
+                Some((value, true)) => atime = Some(value),
+                Some((value, false)) => atime = atime.filter(|given| *given != value),
+                None => parsed.add(option),
+            }
+            parsed.names_attributes |= access_time(option).is_some() || attribute(option).is_some();
+        }
+        if let Some(value) = atime {
+            merge(&mut parsed.attrs, policy(value));
         }
         parsed
     }
@@ -73,19 +87,26 @@ impl MountOptions {
     }
 
     /// For a bind mount: any attribute that it is given takes the place of all that its source has, so that `rw` on a host whose
-    /// disks are mounted `noexec` means what it means elsewhere. So runc and crun do it, which remount; as there, when an access
-    /// time is kept is left alone, and `remount` changes only what it names.
+    /// disks are mounted `noexec` means what it means elsewhere. So runc and crun do it, which remount (mount(2)); as there, when
+    /// access times are kept is one decision, which an option must make to change it, and `remount` changes only what it names.
     pub(crate) fn replace_the_sources(&mut self) {
         const REPLACED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
-        if !self.attrs.is_empty() && !self.remount {
-            self.attrs.clear |= REPLACED & !self.attrs.set;
+        if self.remount || !self.names_attributes {
+            return;
+        }
+        self.implied = REPLACED & !(self.attrs.set | self.attrs.clear);
+        self.attrs.clear |= self.implied;
+        if self.attrs.clear & attr::ATIME_MASK != 0 || self.attrs.set & attr::NODIRATIME != 0 {
+            self.attrs.clear |= attr::ATIME_MASK | attr::NODIRATIME & !self.attrs.set;
+        } else {
+            self.attrs.clear &= !attr::NODIRATIME;
         }
     }
 
     fn add(&mut self, option: &str) {
         if let Some(change) = attribute(option) {
             merge(&mut self.attrs, change);
-        } else if let Some(change) = option.strip_prefix('r').and_then(attribute) {
+        } else if let Some(change) = option.strip_prefix('r').and_then(of_tree) {
             merge(&mut self.tree_attrs, change);
         } else if let Some(propagation) = propagation(option) {
             self.propagation.push(propagation);
@@ -129,12 +150,35 @@ fn merge(change: &mut AttrChange, later: AttrChange) {
     change.clear = change.clear & !later.set | later.clear;
 }
 
+/// What a word says of when access times are kept: a value of the field, and whether it is chosen or taken back. relatime is what
+/// the kernel does unless told otherwise.
+fn access_time(option: &str) -> Option<(u64, bool)> {
+    Some(match option {
+        "relatime" => (0, true),
+        "norelatime" => (0, false),
+        "noatime" => (attr::NOATIME, true),
+        "atime" => (attr::NOATIME, false),
+        "strictatime" => (attr::STRICTATIME, true),
+        "nostrictatime" => (attr::STRICTATIME, false),
+        _ => return None,
+    })
+}
+
+/// When access times are kept is a field, not a bit: it is always cleared as a whole, also when one is set.
+fn policy(value: u64) -> AttrChange {
+    AttrChange { set: value, clear: attr::ATIME_MASK }
+}
+
+/// What a word after the `r` of "recursive" does to the attributes of a mount and all below. Here what is taken back is cleared.
+fn of_tree(option: &str) -> Option<AttrChange> {
+    let value = |(value, is_chosen)| policy(if is_chosen { value } else { 0 });
+    access_time(option).map(value).or_else(|| attribute(option))
+}
+
 /// What a word without the `r` of "recursive" does to the attributes of a mount.
 fn attribute(option: &str) -> Option<AttrChange> {
     let set = |bit| AttrChange { set: bit, clear: 0 };
     let clear = |bit| AttrChange { set: 0, clear: bit };
-    // The access time policy is a field, not a bit: it is always cleared as a whole, also when one is set.
-    let atime = |value| AttrChange { set: value, clear: attr::ATIME_MASK };
     Some(match option {
         "ro" => set(attr::RDONLY),
         "rw" => clear(attr::RDONLY),
@@ -148,10 +192,6 @@ fn attribute(option: &str) -> Option<AttrChange> {
         "symfollow" => clear(attr::NOSYMFOLLOW),
         "nodiratime" => set(attr::NODIRATIME),
         "diratime" => clear(attr::NODIRATIME),
-        "noatime" => atime(attr::NOATIME),
-        "strictatime" => atime(attr::STRICTATIME),
-        // relatime is what the kernel does unless told otherwise.
-        "atime" | "relatime" | "norelatime" | "nostrictatime" => atime(0),
         _ => return None,
     })
 }
@@ -233,6 +273,39 @@ mod tests {
         assert_eq!(cleared(&["bind", "ro"]), all & !attr::RDONLY);
         assert_eq!(cleared(&["bind", "rw"]), all);
         assert_eq!(cleared(&["bind", "remount", "ro"]), 0);
+    }
+
+    #[test]
+    fn what_is_named_is_not_implied() {
+        let implied = |words: &[&str]| {
+            let mut options = MountOptions::parse(words);
+            options.replace_the_sources();
+            options.implied
+        };
+        let others = attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        assert_eq!(implied(&["bind", "ro"]), others | attr::NOSUID);
+        assert_eq!(implied(&["bind", "rw", "suid"]), others);
+        assert_eq!(implied(&["bind", "atime"]), others | attr::NOSUID | attr::RDONLY);
+        assert_eq!(implied(&["bind", "rprivate"]), 0);
+    }
+
+    #[test]
+    fn when_access_times_are_kept_is_one_decision() {
+        let times = |words: &[&str]| {
+            let mut options = MountOptions::parse(words);
+            options.replace_the_sources();
+            let bits = attr::ATIME_MASK | attr::NODIRATIME;
+            (options.attrs.set & bits, options.attrs.clear & bits)
+        };
+        let all = attr::ATIME_MASK | attr::NODIRATIME;
+        for kept in ["atime", "norelatime", "nostrictatime", "diratime", "ro"] {
+            assert_eq!(times(&["bind", kept]), (0, 0), "{kept}");
+        }
+        assert_eq!(times(&["bind", "noatime", "atime"]), (0, 0));
+        assert_eq!(times(&["bind", "relatime"]), (0, all));
+        assert_eq!(times(&["bind", "noatime"]), (attr::NOATIME, all));
+        assert_eq!(times(&["bind", "strictatime", "diratime"]), (attr::STRICTATIME, all));
+        assert_eq!(times(&["bind", "nodiratime"]), (attr::NODIRATIME, attr::ATIME_MASK));
     }
 
     #[test]

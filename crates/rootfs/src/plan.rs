@@ -4,9 +4,10 @@ mod build;
 mod devices;
 mod mounts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sys::mount::{AttrChange, Depth, Propagation};
+use sys::path::clean;
 
 use crate::options::{FsOption, SuperFlag};
 
@@ -39,6 +40,16 @@ pub struct Plan {
     pub umask: u32,
 }
 
+/// A place in the container as config.json has it: absolute and clean. Where it begins with the path of the root on the host, that is
+/// taken off, as in runc: some callers write it as they see it.
+fn place(path: &Path, rootfs: &Path) -> PathBuf {
+    let path = clean(path);
+    match path.strip_prefix(rootfs) {
+        Ok(inside) => Path::new("/").join(inside),
+        Err(_) => path,
+    }
+}
+
 /// One entry of `mounts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountStep {
@@ -50,6 +61,8 @@ pub struct MountStep {
     pub kind: Kind,
     /// Attributes of the mount.
     pub attrs: AttrChange,
+    /// Of what is taken off, what may stay where its owner has locked it (mount_namespaces(7)).
+    pub lenient: u64,
     /// Attributes of the mount and all below it.
     pub tree_attrs: AttrChange,
     /// Propagation types to set once it is attached.

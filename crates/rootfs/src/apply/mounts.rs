@@ -57,8 +57,8 @@ impl Rootfs<'_> {
     }
 
     fn bind(&self, step: &MountStep, mount: OwnedFd) -> Result<OwnedFd> {
-        change_attrs(&mount, Depth::One, step.attrs).step(|| step.name())?;
-        change_attrs(&mount, Depth::Tree, step.tree_attrs).step(|| step.name())?;
+        change_attrs(&mount, Depth::One, step.attrs, step.lenient).step(|| step.name())?;
+        change_attrs(&mount, Depth::Tree, step.tree_attrs, 0).step(|| step.name())?;
         let target = match self.root.open(&step.destination) {
             Err(error) if error.is(Errno::NOENT.raw_os_error()) => {
                 if path::is_dir(&mount).step(|| step.name())? {
@@ -104,7 +104,7 @@ impl Rootfs<'_> {
             (made, _) => made,
         };
         let mount = mount.step(|| step.name())?;
-        change_attrs(&mount, Depth::Tree, step.tree_attrs).step(|| step.name())?;
+        change_attrs(&mount, Depth::Tree, step.tree_attrs, 0).step(|| step.name())?;
         if let Some(label) = &fs.label {
             set_label(&mount, label).step(|| step.name())?;
         }
@@ -157,8 +157,8 @@ impl Rootfs<'_> {
 
     fn remount(&self, step: &MountStep) -> Result<OwnedFd> {
         let mount = self.root.open(&step.destination).step(|| step.name())?;
-        change_attrs(&mount, Depth::One, step.attrs).step(|| step.name())?;
-        change_attrs(&mount, Depth::Tree, step.tree_attrs).step(|| step.name())?;
+        change_attrs(&mount, Depth::One, step.attrs, step.lenient).step(|| step.name())?;
+        change_attrs(&mount, Depth::Tree, step.tree_attrs, 0).step(|| step.name())?;
         Ok(mount)
     }
 
@@ -184,7 +184,7 @@ impl Rootfs<'_> {
                 rustix::fs::symlinkat(target, &view_mount, name).call("symlinkat", || format!("{name:?}"))?;
             }
             mount::set_propagation(&view_mount, Depth::Tree, Propagation::Private)?;
-            change_attrs(&view_mount, Depth::Tree, step.attrs)
+            change_attrs(&view_mount, Depth::Tree, step.attrs, step.lenient)
         };
         fill().step(|| step.name())?;
         Ok(view_mount)
@@ -268,17 +268,18 @@ fn host_tree(source: &Path, attrs: AttrChange) -> sys::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// Changes attributes; what the mount's owner has locked stays (`mount_namespaces(7)`: in a user namespace read-only,
-/// nodev, nosuid, noexec and the access time policy of a foreign mount cannot be taken off).
-fn change_attrs(mount: &OwnedFd, depth: Depth, change: AttrChange) -> sys::Result<()> {
+/// Changes attributes. What the mount's owner has locked cannot be taken off (`mount_namespaces(7)`: in a user namespace read-only,
+/// nodev, nosuid, noexec and the access time policy of a foreign mount): what is `lenient` stays then, anything else is an error.
+fn change_attrs(mount: &OwnedFd, depth: Depth, change: AttrChange, lenient: u64) -> sys::Result<()> {
     if change.is_empty() {
         return Ok(());
     }
     match mount::set_attr(mount, depth, change) {
-        Err(error) if change.clear != 0 && error.is(Errno::PERM.raw_os_error()) => {
-            // The one that is never locked.
-            let clear = change.clear & attr::NOSYMFOLLOW;
-            mount::set_attr(mount, depth, AttrChange { set: change.set & !attr::ATIME_MASK, clear })
+        Err(error) if change.clear & lenient != 0 && error.is(Errno::PERM.raw_os_error()) => {
+            // nosymfollow is never locked.
+            let clear = change.clear & (!lenient | attr::NOSYMFOLLOW);
+            let set = if clear & attr::ATIME_MASK == 0 { change.set & !attr::ATIME_MASK } else { change.set };
+            mount::set_attr(mount, depth, AttrChange { set, clear })
         }
         done => done,
     }

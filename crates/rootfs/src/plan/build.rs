@@ -23,7 +23,11 @@ impl Plan {
             rootfs: context.rootfs.clone(),
             own_mounts: context.mount_namespace,
             propagation: propagation(linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?,
-            devices: if has_foreign_dev(&mounts) { None } else { Some(devices::nodes(linux)?) },
+            devices: if has_foreign_dev(&mounts) {
+                None
+            } else {
+                Some(devices::nodes(linux, &context.rootfs)?)
+            },
             mounts,
             bind_devices: context.user_namespace,
             masked: paths(linux.map(oci::Linux::masked_paths)),

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 use spec::oci;
-use sys::path::clean;
 
-use super::{DeviceKind, DeviceNode};
+use super::{DeviceKind, DeviceNode, place};
 use crate::{Error, Result};
 
 /// What every container has (runtime-spec, `config-linux.md`, "Default Devices"); console and ptmx are made elsewhere.
@@ -20,10 +19,10 @@ const DEFAULTS: [(&str, u32, u32); 6] = [
 ];
 
 /// The default devices, then those of `linux.devices`; one with the path of a default takes its place.
-pub(super) fn nodes(linux: Option<&oci::Linux>) -> Result<Vec<DeviceNode>> {
+pub(super) fn nodes(linux: Option<&oci::Linux>, rootfs: &Path) -> Result<Vec<DeviceNode>> {
     let asked = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
     let asked: Vec<_> =
-        asked.iter().enumerate().map(|(index, device)| node(index, device)).collect::<Result<_>>()?;
+        asked.iter().enumerate().map(|(index, device)| node(index, device, rootfs)).collect::<Result<_>>()?;
     let defaults = DEFAULTS.into_iter().map(|(path, major, minor)| default(path, major, minor));
     let mut nodes: Vec<_> =
         defaults.filter(|default| !asked.iter().any(|node| node.path == default.path)).collect();
@@ -48,7 +47,7 @@ fn default(path: &str, major: u32, minor: u32) -> DeviceNode {
     DeviceNode { path: path.into(), kind, major, minor, mode: 0o666, uid: None, gid: None }
 }
 
-fn node(index: usize, device: &oci::LinuxDevice) -> Result<DeviceNode> {
+fn node(index: usize, device: &oci::LinuxDevice, rootfs: &Path) -> Result<DeviceNode> {
     let field = |name: &str| format!("linux.devices[{index}].{name}");
     let kind = match device.typ() {
         oci::LinuxDeviceType::B => DeviceKind::Block,
@@ -61,7 +60,7 @@ fn node(index: usize, device: &oci::LinuxDevice) -> Result<DeviceNode> {
     let number = |value: i64, name| {
         u32::try_from(value).map_err(|_| Error::invalid(field(name), format!("{value} is no device number")))
     };
-    let path = clean(device.path());
+    let path = place(device.path(), rootfs);
     if path == Path::new("/") {
         return Err(Error::invalid(field("path"), "names no file"));
     }

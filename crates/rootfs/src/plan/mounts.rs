@@ -6,7 +6,7 @@ use spec::oci;
 use sys::mount::{AttrChange, Depth, attr};
 use sys::path::clean;
 
-use super::{Bind, CgroupView, Context, Fs, IdMap, IdRange, Kind, MountStep, V1View, Within};
+use super::{Bind, CgroupView, Context, Fs, IdMap, IdRange, Kind, MountStep, V1View, Within, place};
 use crate::options::{FsOption, MountOptions, SuperFlag};
 use crate::{Error, Result};
 
@@ -24,7 +24,7 @@ pub(super) fn steps(mounts: &[oci::Mount], label: Option<&str>, context: &Contex
     let mut steps: Vec<MountStep> = mounts.iter().enumerate().filter_map(plan).collect::<Result<_>>()?;
     for index in 1..steps.len() {
         let (before, rest) = steps.split_at_mut(index);
-        if let Some(within) = within(&rest[0].kind, before, &context.rootfs) {
+        if let Some(within) = within(&rest[0], before, &context.rootfs)? {
             rest[0].kind = Kind::Within(within);
         }
     }
@@ -32,11 +32,20 @@ pub(super) fn steps(mounts: &[oci::Mount], label: Option<&str>, context: &Contex
 }
 
 /// The bind mount whose source is below the container's root, on a mount that is made before it.
-fn within(kind: &Kind, before: &[MountStep], rootfs: &Path) -> Option<Within> {
-    let Kind::Bind(Bind { source, depth, idmap: None }) = kind else { return None };
-    let source = Path::new("/").join(clean(source).strip_prefix(rootfs).ok()?);
+fn within(step: &MountStep, before: &[MountStep], rootfs: &Path) -> Result<Option<Within>> {
+    let Kind::Bind(Bind { source, depth, idmap }) = &step.kind else { return Ok(None) };
+    let source = clean(source);
+    let Ok(inside) = source.strip_prefix(rootfs) else { return Ok(None) };
+    let source = Path::new("/").join(inside);
     let covers = |step: &MountStep| step.kind != Kind::Remount && source.starts_with(&step.destination);
-    before.iter().any(covers).then_some(Within { source, depth: *depth })
+    if !before.iter().any(covers) {
+        return Ok(None);
+    }
+    if idmap.is_some() {
+        let problem = "what another mount brings into the container cannot be id-mapped once more";
+        return Err(Error::invalid(format!("mounts[{}].source", step.index), problem));
+    }
+    Ok(Some(Within { source, depth: *depth }))
 }
 
 /// One entry of `mounts` with what its plan depends on.
@@ -49,7 +58,7 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     fn step(&self) -> Result<Option<MountStep>> {
-        let destination = clean(self.mount.destination());
+        let destination = place(self.mount.destination(), &self.context.rootfs);
         if destination == Path::new("/") {
             return Err(self.invalid("destination", "a mount cannot cover the container's root"));
         }
@@ -57,6 +66,8 @@ impl Entry<'_> {
         let Some(kind) = self.kind(&destination, &mut options)? else { return Ok(None) };
         // Mount points and device nodes are yet to be made in these (the cgroup view finishes itself).
         let is_tmpfs = matches!(&kind, Kind::Fs(fs) if fs.fstype == "tmpfs");
+        // Of the host's hierarchies nobody can have more than there is.
+        let is_cgroup = matches!(self.mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
         let keeps_open = is_tmpfs || destination == Path::new("/dev");
         let late_readonly = keeps_open && options.attrs.set & attr::RDONLY != 0;
         if late_readonly {
@@ -67,6 +78,7 @@ impl Entry<'_> {
             destination,
             kind,
             attrs: options.attrs,
+            lenient: if is_cgroup { u64::MAX } else { options.implied },
             tree_attrs: options.tree_attrs,
             propagation: options.propagation,
             late_readonly,
