@@ -171,7 +171,7 @@ fn lists() -> Vec<Comparison> {
         running("list_json", "list --format json").numbers().intended(&OWNER_AND_VERSION),
         running("list_table", "list").numbers(),
         running("ps_json", "ps --format json $I\nps -f json $I").numbers(),
-        running("ps_with_options", "ps $I -o pid,comm").numbers(),
+        running("ps_with_options", "ps $I -o pid,user").numbers(),
         running("ps_unknown_format", "ps --format nonsense $I"),
         running("ps_without_pid", "ps $I -o comm"),
         running("ps_wrong_options", "ps $I --nonsense"),
