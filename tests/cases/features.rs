@@ -78,6 +78,7 @@ fn help_of_every_command(test: &Test) -> Outcome {
         "checkpoint",
         "create",
         "delete",
+        "events",
         "exec",
         "features",
         "kill",
@@ -90,12 +91,18 @@ fn help_of_every_command(test: &Test) -> Outcome {
         "spec",
         "start",
         "state",
+        "update",
     ] {
         let output = test.bare(&[command, "--help"]).succeeds()?;
         assert!(output.stdout.contains(command), "{output}");
         assert_eq!(output.stderr, "", "{output}");
     }
     assert!(test.bare(&["--help"]).succeeds()?.stdout.contains("checkpoint"));
+    if test.is_rt() {
+        for command in ["criu", "docker", "engine-config", "images", "lazy-pages", "page-server"] {
+            test.bare(&[command, "--help"]).succeeds()?;
+        }
+    }
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use super::SLEEPER;
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         both("memory_kills", memory_kills).needs(needs::memory_controller),
+        rt_only("a_mebibyte_is_enough", "runc 1.1 needs more itself", a_mebibyte)
+            .needs(needs::memory_controller),
         both("pids_stop_a_fork", pids_stop_a_fork).needs(needs::pids_controller),
         both("cpu_is_throttled", cpu_is_throttled).needs(needs::cpu_controller),
         both("device_is_denied", |test| device(test, &[], "")),
@@ -29,6 +31,17 @@ fn memory_kills(test: &Test) -> Outcome {
     assert!(output.stdout.starts_with("status 137\n"), "{output}");
     assert!(output.stdout.contains("\noom_kill 1\n"), "{output}");
     Ok(())
+}
+
+/// What rt needs itself is not counted there.
+fn a_mebibyte(test: &Test) -> Outcome {
+    let bundle =
+        test.bundle()?.set("/linux/resources/memory/limit", json!(1 << 20)).args(&["true"]).build()?;
+    let container = test.container(&bundle);
+    for _ in 0..5 {
+        container.run_foreground(&[]).succeeds()?;
+    }
+    test.leaves_nothing()
 }
 
 fn pids_stop_a_fork(test: &Test) -> Outcome {
