@@ -39,6 +39,7 @@ mod pages;
 mod pause;
 mod process;
 mod ps;
+mod rdt;
 mod resources;
 mod restore;
 mod rootless;
@@ -92,6 +93,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("pause", also_on_v2(pause::cases()))
         .module("process", process::cases())
         .module("ps", also_on_v2(ps::cases()))
+        .module("rdt", rdt::cases())
         .module("restore", restore::cases())
         .module("run", run::cases())
         .module("scheduling", scheduling::cases())

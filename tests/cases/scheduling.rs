@@ -214,7 +214,6 @@ fn wrong_values(test: &Test) -> Outcome {
         ),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_X"}), "process.ioPriority.class"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
-        ("/linux/personality", json!({"domain": "LINUX", "flags": ["X"]}), "linux.personality.flags"),
         ("/linux/personality", json!({"domain": "BSD"}), "linux.personality.domain"),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND"}), "linux.memoryPolicy.nodes"),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "1000"}), "linux.memoryPolicy"),

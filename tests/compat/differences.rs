@@ -105,6 +105,10 @@ differences! {
         "The keys of config.json are told apart by case",
         "the specification writes them in one way; Go's JSON library takes `HostName` for `hostname`",
         Change::Everything;
+    CAPABILITIES_BY_NAME:
+        "A capability may be written in small letters, and without `CAP_`",
+        "who writes so means it; runc ignores such a name with a warning, as any that it does not know",
+        Change::Everything;
     LISTS_AS_OBJECTS:
         "`[]` for an object without required fields counts as one without fields",
         "it can mean nothing else",

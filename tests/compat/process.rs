@@ -1,8 +1,8 @@
 //! `process`: who runs, where, with which rights and limits.
 
 use crate::differences::{
-    CALLERS_DESCRIPTORS, CONFIG_FIRST, EXIT_CODES, LARGE_IDS, LATER_RUNC, OTHER_WORDS, SIGNALS_AT_DEFAULT,
-    STRICTER,
+    CALLERS_DESCRIPTORS, CAPABILITIES_BY_NAME, CONFIG_FIRST, EXIT_CODES, LARGE_IDS, LATER_RUNC, OTHER_WORDS,
+    SIGNALS_AT_DEFAULT, STRICTER,
 };
 use crate::engine::{Comparison, case};
 use testkit::json;
@@ -151,6 +151,11 @@ fn rights() -> Vec<Comparison> {
             .set("/process/capabilities", json!({"bounding": ["CAP_KILL"]}))
             .sh(CAPS),
         case("capability_unknown").push("/process/capabilities/bounding", json!("CAP_NO_SUCH")).sh(CAPS),
+        case("capability_in_small_letters")
+            .push("/process/capabilities/bounding", json!("cap_chown"))
+            .push("/process/capabilities/permitted", json!("Chown"))
+            .sh(CAPS)
+            .intended(&CAPABILITIES_BY_NAME),
         case("no_new_privileges_off")
             .set("/process/noNewPrivileges", json!(false))
             .sh("grep NoNew /proc/self/status"),

@@ -32,9 +32,16 @@ const NEWBORN_WAIT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Entry {
     doors: Vec<OwnedFd>,
+    /// What they lead into.
+    place: &'static str,
 }
 
 impl Entry {
+    /// The doors of a place where each takes who writes `0` into it.
+    pub(crate) fn through(doors: Vec<OwnedFd>, place: &'static str) -> Self {
+        Self { doors, place }
+    }
+
     /// Moves the calling thread, which must be the only one of its process, into the cgroup.
     ///
     /// Allocates nothing unless it fails: fit for the time between fork and exec.
@@ -43,7 +50,7 @@ impl Entry {
     /// `ENOSPC` if the cpuset has no processor or memory node.
     pub fn enter(&self) -> sys::Result<()> {
         self.doors.iter().try_for_each(|door| {
-            files::write_once(door, b"0").call("write", || "\"0\" to the container's cgroup".to_owned())
+            files::write_once(door, b"0").call("write", || format!("\"0\" to {}", self.place))
         })
     }
 }
@@ -60,7 +67,7 @@ impl Cgroup {
                 doors.push(open(controller, &dir.join(PROCS), OFlags::WRONLY)?);
             }
         }
-        Ok(Entry { doors })
+        Ok(Entry::through(doors, "the container's cgroup"))
     }
 
     /// cgroup2's directory for CLONE_INTO_CGROUP (kernel 5.7), on v2 and hybrid machines.

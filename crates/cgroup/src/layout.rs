@@ -149,7 +149,7 @@ fn split_own(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` is a space).
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -8,7 +8,7 @@
 //!
 //! [`settings`] is the one place that calculates with resources, and pure; [`devices`] boils the device rules down.
 //! For a container that runs there is [`Cgroup::update`].
-//! The drivers only write what these two say.
+//! The drivers only write what these two say. [`resctrl`] is for caches and memory bandwidth, which are no cgroup's.
 
 pub mod devices;
 mod driver;
@@ -23,6 +23,7 @@ mod owner;
 mod permitted;
 mod processes;
 mod remove;
+pub mod resctrl;
 pub mod settings;
 pub mod stats;
 mod sub;

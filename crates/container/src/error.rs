@@ -70,6 +70,9 @@ pub enum Error {
     /// The cgroup.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    /// The share of caches and memory bandwidth.
+    #[error(transparent)]
+    Resctrl(#[from] cgroup::resctrl::Error),
     /// The seccomp profile.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),

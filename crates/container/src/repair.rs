@@ -103,7 +103,7 @@ fn take_away(entry: &Entry, record: &Record) -> Result<Error> {
     log::debug!("removing {}, which was never finished", entry.path.display());
     crate::ops::destroy_processes(record)?;
     crate::devices::give_back(entry, record);
-    record.cgroup.remove()?;
+    crate::ops::undo_groups(record)?;
     entry.remove()?;
     Ok(Error::NotFound(entry.id.clone()))
 }

@@ -69,14 +69,25 @@ impl Config {
         self.linux().and_then(|linux| linux.seccomp().as_ref()).map(Seccomp::of).transpose()
     }
 
+    /// Its share of caches and of memory bandwidth.
+    pub fn intel_rdt(&self) -> Option<&oci::LinuxIntelRdt> {
+        self.linux().and_then(|linux| linux.intel_rdt().as_ref())
+    }
+
     /// Which memory nodes its processes use.
     pub fn memory_policy(&self) -> Result<Option<MemoryPolicy>> {
         self.linux().and_then(|l| l.memory_policy().as_ref()).map(MemoryPolicy::of).transpose()
     }
 
     /// The execution domain of its processes, as personality(2) takes it.
-    pub fn personality(&self) -> Result<Option<u32>> {
-        self.linux().and_then(|l| l.personality().as_ref()).map(scheduling::personality).transpose()
+    pub fn personality(&self) -> Option<u32> {
+        self.linux().and_then(|l| l.personality().as_ref()).map(scheduling::personality)
+    }
+
+    /// What is asked for besides its execution domain: the specification defines no such flag.
+    pub fn personality_flags(&self) -> &[String] {
+        let personality = self.linux().and_then(|l| l.personality().as_ref());
+        personality.and_then(|p| p.flags().as_deref()).unwrap_or_default()
     }
 
     /// The annotations, if there are any.

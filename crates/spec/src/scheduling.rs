@@ -227,15 +227,12 @@ fn node_flag_bit(flag: NodeFlag) -> u32 {
     }
 }
 
-/// The execution domain of `linux.personality` (personality(2)). The spec defines no flag, and runc takes none.
-pub(crate) fn personality(given: &LinuxPersonality) -> Result<u32> {
-    if given.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
-        return Err(Error::field("linux.personality.flags", "personality flags are not supported"));
-    }
-    Ok(match given.domain() {
+/// The execution domain of `linux.personality` (personality(2)).
+pub(crate) fn personality(given: &LinuxPersonality) -> u32 {
+    match given.domain() {
         LinuxPersonalityDomain::PerLinux => 0,
         LinuxPersonalityDomain::PerLinux32 => 8,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -294,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn personality_has_two_domains_and_no_flags() {
+    fn personality_has_two_domains() {
         let of = |json: &str| personality(&serde_json::from_str(json).unwrap());
-        assert_eq!(of(r#"{"domain":"LINUX32"}"#).unwrap(), 8);
-        assert!(of(r#"{"domain":"LINUX","flags":["X"]}"#).is_err());
+        assert_eq!(of(r#"{"domain":"LINUX32"}"#), 8);
+        assert_eq!(of(r#"{"domain":"LINUX","flags":["X"]}"#), 0);
     }
 }

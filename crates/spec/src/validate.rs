@@ -1,7 +1,7 @@
 //! What must hold of a config.json before anything is made from it.
 
-use crate::oci::{Linux, LinuxNamespaceType as Ns, Spec};
-use crate::{Error, HookKind, MemoryPolicy, Namespaces, Process, Result, Seccomp, hooks, scheduling};
+use crate::oci::{Linux, LinuxIdMapping, LinuxIntelRdt, LinuxNamespaceType as Ns, Spec};
+use crate::{Error, HookKind, MemoryPolicy, Namespaces, Process, Result, Seccomp, hooks};
 
 /// Checks a document as a whole. Each error names the JSON path.
 pub(crate) fn check(spec: &Spec) -> Result<()> {
@@ -71,14 +71,28 @@ fn linux(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     sysctl(spec, namespaces)?;
     linux.seccomp().as_ref().map(Seccomp::of).transpose()?;
     linux.memory_policy().as_ref().map(MemoryPolicy::of).transpose()?;
-    linux.personality().as_ref().map(scheduling::personality).transpose()?;
     time_offsets(linux, namespaces)?;
-    // Refused rather than ignored: a container must not run with less than its author asked for.
-    if linux.intel_rdt().is_some() {
-        return Err(Error::field("linux.intelRdt", "is not supported yet"));
-    }
+    linux.intel_rdt().as_ref().map_or(Ok(()), intel_rdt)?;
     net_devices_are_sound(spec, namespaces)?;
     user_mappings(spec, namespaces)
+}
+
+/// The names and texts of `linux.intelRdt`: each schema is one line of a file, and the class one directory (or `/`, the default one).
+fn intel_rdt(rdt: &LinuxIntelRdt) -> Result<()> {
+    let class = rdt.clos_id().as_deref().unwrap_or_default();
+    if matches!(class, "." | "..") || (class != "/" && class.contains(['/', '\n', '\0'])) {
+        return Err(Error::field("linux.intelRdt.closID", format!("{class:?} is not the name of a class")));
+    }
+    for (i, line) in rdt.schemata().iter().flatten().enumerate() {
+        if line.contains('\n') {
+            return Err(Error::field(format!("linux.intelRdt.schemata[{i}]"), "is more than one line"));
+        }
+    }
+    let bandwidth = rdt.mem_bw_schema().as_deref().filter(|text| !text.is_empty());
+    if bandwidth.is_some_and(|text| text.contains('\n') || !text.trim_start().starts_with("MB:")) {
+        return Err(Error::field("linux.intelRdt.memBwSchema", "must be one line that starts with \"MB:\""));
+    }
+    Ok(())
 }
 
 /// The network devices that move into the container: their names on the host and there, sorted.
@@ -158,11 +172,35 @@ fn user_mappings(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
         if !given && namespaces.is_new(Ns::User) {
             return Err(Error::field(path, "a new user namespace needs mappings"));
         }
+        mapping_ranges(path, mappings.as_deref().unwrap_or_default())?;
     }
     Ok(())
 }
 
-/// A sysctl belongs to a namespace; setting it without that namespace would change the host (sysctl/kernel.rst, net.rst).
+/// The kernel's rules for id maps (user_namespaces(7)): ranges are not empty, stay below the highest id, and do not overlap on either
+/// side.
+fn mapping_ranges(path: &str, mappings: &[LinuxIdMapping]) -> Result<()> {
+    let sides: [fn(&LinuxIdMapping) -> u32; 2] = [LinuxIdMapping::container_id, LinuxIdMapping::host_id];
+    for (i, mapping) in mappings.iter().enumerate() {
+        if mapping.size() == 0 {
+            return Err(Error::field(format!("{path}[{i}].size"), "is zero"));
+        }
+        for start in sides {
+            let end = |mapping: &LinuxIdMapping| u64::from(start(mapping)) + u64::from(mapping.size());
+            if end(mapping) > u64::from(u32::MAX) {
+                return Err(Error::field(format!("{path}[{i}].size"), "reaches beyond the highest id"));
+            }
+            let overlaps = |other: &LinuxIdMapping| {
+                u64::from(start(mapping)) < end(other) && u64::from(start(other)) < end(mapping)
+            };
+            if mappings[..i].iter().any(overlaps) {
+                return Err(Error::field(format!("{path}[{i}]"), "overlaps with one before it"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What would change the host's own file tree.
 fn without_mount_namespace(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
     let hidden =
@@ -186,6 +224,7 @@ fn without_mount_namespace(linux: &Linux, namespaces: &Namespaces) -> Result<()>
     Ok(())
 }
 
+/// A sysctl belongs to a namespace; setting it without that namespace would change the host (sysctl/kernel.rst, net.rst).
 fn sysctl(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
     const IPC: [&str; 8] = [
         "kernel.msgmax",
@@ -259,5 +298,53 @@ mod tests {
                 .contains("linux.maskedPaths")
         );
         assert_eq!(error(r#"{"namespaces":[{"type":"mount"}]}"#), "");
+    }
+
+    #[test]
+    fn names_what_is_wrong_in_a_map() {
+        let error = |first: &str, second: &str| {
+            let map = |text: &str| {
+                let [container, host, size] =
+                    text.split(' ').collect::<Vec<_>>().try_into().expect("three numbers");
+                format!(r#"{{"containerID":{container},"hostID":{host},"size":{size}}}"#)
+            };
+            let maps = format!("[{},{}]", map(first), map(second));
+            error(&format!(
+                r#"{{"namespaces":[{{"type":"mount"}},{{"type":"user"}}],"uidMappings":{maps},"gidMappings":{maps}}}"#
+            ))
+        };
+        assert_eq!(error("0 1000 10", "10 0 1000"), "");
+        for (second, path) in [
+            ("10 0 0", "linux.uidMappings[1].size"),
+            ("10 4294967290 6", "linux.uidMappings[1].size"),
+            ("9 0 1", "linux.uidMappings[1]: overlaps"),
+            ("10 1009 5", "linux.uidMappings[1]: overlaps"),
+        ] {
+            assert!(error("0 1000 10", second).contains(path), "{second}: {}", error("0 1000 10", second));
+        }
+    }
+
+    #[test]
+    fn names_what_is_wrong_in_intel_rdt() {
+        let error = |rdt: &str| error(&format!(r#"{{"namespaces":[{{"type":"mount"}}],"intelRdt":{rdt}}}"#));
+        for sound in [
+            "{}",
+            r#"{"closID":"/"}"#,
+            r#"{"closID":"gold","schemata":["L3:0=f","MB:0=20"]}"#,
+            r#"{"l3CacheSchema":"L3:0=f\nMB:0=10","memBwSchema":"MB:0=20","enableMonitoring":true}"#,
+        ] {
+            assert_eq!(error(sound), "", "{sound}");
+        }
+        for (wrong, path) in [
+            (r#"{"closID":".."}"#, "linux.intelRdt.closID"),
+            (r#"{"closID":"a/b"}"#, "linux.intelRdt.closID"),
+            (r#"{"closID":7}"#, "linux.intelRdt.closID"),
+            (r#"{"schemata":["L3:0=f","L3:1=f\nMB:0=1"]}"#, "linux.intelRdt.schemata[1]"),
+            (r#"{"memBwSchema":"L3:0=f"}"#, "linux.intelRdt.memBwSchema"),
+            (r#"{"memBwSchema":"MB:0=1\nMB:1=1"}"#, "linux.intelRdt.memBwSchema"),
+            (r#"{"enableMonitoring":"yes"}"#, "linux.intelRdt.enableMonitoring"),
+        ] {
+            assert!(error(wrong).contains(path), "{wrong}: {}", error(wrong));
+        }
     }
 }

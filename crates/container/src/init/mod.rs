@@ -72,6 +72,8 @@ pub(crate) struct Init<'a> {
     pub(crate) is_mapped_by_user: bool,
     /// The doors of the container's cgroup; None: the parent has systemd carry this process in.
     pub(crate) cgroup: Option<cgroup::Entry>,
+    /// The doors of its group in resctrl.
+    pub(crate) resctrl: Option<cgroup::Entry>,
     /// Whether to leave the cgroup namespace once in that cgroup, which then is the new one's root.
     pub(crate) unshare_cgroup: bool,
     /// Whether to make a time namespace with offsets.
@@ -116,6 +118,9 @@ impl Init<'_> {
         }
         if let Some(doors) = &self.cgroup {
             doors.enter().during("enter the container's cgroup")?;
+        }
+        if let Some(doors) = &self.resctrl {
+            doors.enter().during("enter the container's resctrl group")?;
         }
         let clocks = self.shift_clocks.then(|| Clocks::open(self.config)).transpose()?;
         if self.waits_for_parent() {

@@ -44,7 +44,7 @@ fn refusal(config: &Config, policy: u32) -> &'static str {
 
 /// The execution domain that the program starts in.
 pub(crate) fn set_personality(config: &Config) -> Result<()> {
-    match config.personality().during("linux.personality")? {
+    match config.personality() {
         Some(domain) => sched::set_personality(domain).during("linux.personality"),
         None => Ok(()),
     }

@@ -19,6 +19,7 @@ use crate::placement;
 use crate::state::HookState;
 use crate::store::{self, Entry, Record};
 use cgroup::UnitPlan;
+use cgroup::resctrl::Group;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
@@ -112,6 +113,7 @@ pub(crate) fn launch(
         is_mapped_by_user: all_new.contains(Namespaces::USER) && !sys::is_root(),
         sources: if user && sys::is_root() { TreeSources::Parent } else { TreeSources::Own(&maps) },
         cgroup: doors,
+        resctrl: record.resctrl.as_ref().map(Group::entry).transpose()?,
         unshare_cgroup: all_new.contains(Namespaces::CGROUP),
         shift_clocks,
         start: if options.wait_for_start { StartSignal::Socket(listen(entry)?) } else { StartSignal::Parent },

@@ -9,7 +9,7 @@ use crate::notify;
 use crate::pidfd_socket::{Kind, PidfdSocket};
 use crate::state::HookState;
 use crate::store::{Entry, Pending, Record, Store, VERSION};
-use cgroup::{Cgroup, Host, Layout, UnitPlan};
+use cgroup::{Cgroup, Host, Layout, UnitPlan, resctrl};
 use spec::{Bundle, HookKind, Id, Namespace, Process};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,10 @@ impl Create {
         require_user_namespace(bundle)?;
         let mut process = bundle.config.process()?;
         lsm::check(&process)?;
+        let flags = bundle.config.personality_flags();
+        if !flags.is_empty() {
+            log::warn!("ignoring unsupported personality flags: [{}]", flags.join(" "));
+        }
         super::warn_of_capabilities(&process, bundle.config.namespaces()?.is_private(Namespace::User));
         if self.notify_socket.is_some() {
             process.env.push(notify::variable());
@@ -157,6 +161,7 @@ fn make(
     let pidfd_socket = PidfdSocket::connect(request.pidfd_socket.as_deref())?;
     let mut container = Unfinished::begin(store, &request.id, bundle, request.systemd.as_ref())?;
     let unit = container.make_cgroup(bundle, request.rootless)?;
+    container.make_resctrl(bundle)?;
     let options = Options {
         unit,
         terminal,
@@ -228,6 +233,8 @@ impl Unfinished {
         };
         let shares_mounts = !bundle.config.namespaces()?.is_private(Namespace::Mount);
         let covered = shares_mounts.then(|| rootfs::mount_at(&bundle.rootfs)).transpose()?;
+        let rdt = bundle.config.intel_rdt();
+        let resctrl = rdt.map(|rdt| resctrl::Group::locate(rdt, id.as_str())).transpose()?;
         let record = Record {
             version: VERSION,
             bundle: bundle.dir.clone(),
@@ -237,6 +244,7 @@ impl Unfinished {
             annotations: crate::state::annotations(&bundle.config),
             covered,
             cgroup,
+            resctrl,
             init: None,
             pending: Some(Pending::Creation),
             criu: None,
@@ -287,6 +295,18 @@ impl Unfinished {
         Ok(None)
     }
 
+    /// Makes the group in resctrl, if the bundle asks for one; what cannot be made may be somebody else's, and is left alone.
+    pub(crate) fn make_resctrl(&mut self, bundle: &Bundle) -> Result<()> {
+        let (entry, record) = self.parts();
+        let (Some(group), Some(rdt)) = (&record.resctrl, bundle.config.intel_rdt()) else { return Ok(()) };
+        let made = group.create(rdt);
+        if made.is_err() {
+            record.resctrl = None;
+            entry.save(record)?;
+        }
+        Ok(made?)
+    }
+
     /// The cgroup is not ours: it must outlive the undo.
     fn leave_alone<T>(&mut self, error: cgroup::Error) -> Result<T> {
         let entry = self.parts.take().map(|(entry, _)| entry);
@@ -319,7 +339,8 @@ impl Drop for Unfinished {
         log::debug!("{}: taking back what was made", entry.id);
         let destroyed = super::destroy_processes(&record);
         crate::devices::give_back(&entry, &record);
-        if let Err(e) = destroyed.and_then(|()| Ok(record.cgroup.remove()?)).and_then(|()| entry.remove()) {
+        let left = destroyed.and_then(|()| super::undo_groups(&record));
+        if let Err(e) = left.and_then(|()| entry.remove()) {
             log::warn!("undo: {e}");
         }
     }

@@ -58,6 +58,7 @@ pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) ->
         record.cgroup.kill_stragglers()?;
         record.cgroup.remove()?;
     }
+    record.resctrl.as_ref().map_or(Ok(()), cgroup::resctrl::Group::remove)?;
     log::debug!("{}: processes ended, cgroup removed", entry.id);
     let state = config.map(|c| HookState::new(&entry.id, &record.bundle, c));
     entry.remove()?;
@@ -68,6 +69,12 @@ pub(crate) fn destroy(entry: Entry, record: &Record, config: Option<&Config>) ->
             .for_each(|e| log::warn!("{e}"));
     }
     Ok(())
+}
+
+/// Takes away the cgroup of a container that was never finished, and its group in resctrl.
+pub(crate) fn undo_groups(record: &Record) -> Result<()> {
+    record.cgroup.remove()?;
+    Ok(record.resctrl.as_ref().map_or(Ok(()), cgroup::resctrl::Group::undo)?)
 }
 
 /// Destroys a container that another command may have deleted meanwhile.

@@ -4,7 +4,7 @@ use super::status;
 use crate::error::{Error, Result, Step};
 use crate::status::Status;
 use crate::store::{ProcessId, Store};
-use cgroup::{Cgroup, OomWatch, stats::Stats};
+use cgroup::{Cgroup, OomWatch, resctrl, stats::Stats};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -26,20 +26,17 @@ pub struct Event {
 struct Data {
     #[serde(flatten)]
     stats: Stats,
-    intel_rdt: NotThere,
+    intel_rdt: resctrl::Stats,
     /// runc tells only of interfaces that it has made itself; no config.json can ask for one.
     network_interfaces: Option<()>,
 }
-
-/// `{}`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct NotThere {}
 
 /// A container that is watched.
 #[derive(Debug)]
 pub struct Events {
     id: Id,
     cgroup: Cgroup,
+    resctrl: Option<resctrl::Group>,
     init: OwnedFd,
 }
 
@@ -52,13 +49,14 @@ impl Events {
             return Err(ended());
         }
         let init = record.init.map(ProcessId::pidfd).transpose()?.flatten().ok_or_else(ended)?;
-        Ok(Self { id: id.clone(), cgroup: record.cgroup, init })
+        Ok(Self { id: id.clone(), cgroup: record.cgroup, resctrl: record.resctrl, init })
     }
 
     /// What the container uses now.
     pub fn stats(&self) -> Result<Event> {
         let stats = self.cgroup.stats()?;
-        let data = Data { stats, intel_rdt: NotThere {}, network_interfaces: None };
+        let intel_rdt = self.resctrl.as_ref().map(resctrl::Group::stats).transpose()?.unwrap_or_default();
+        let data = Data { stats, intel_rdt, network_interfaces: None };
         Ok(Event { kind: "stats", id: self.id.to_string(), data: Some(Box::new(data)) })
     }
 

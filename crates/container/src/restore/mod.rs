@@ -51,6 +51,7 @@ pub fn restore(
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
     let mut container = Unfinished::begin(store, &request.id, &bundle, request.systemd.as_ref())?;
     let unit = container.make_cgroup(&bundle, ops::Rootless::False)?;
+    container.make_resctrl(&bundle)?;
     let restored = bring_back(&mut container, request, &images, &bundle, &terminal, unit.as_ref(), watch)?;
     let pid = restored.child.pid.as_raw_pid();
     if let Some(path) = &request.pid_file {
@@ -201,6 +202,9 @@ fn settle(
         (None, _) => {}
         (Some(pid), None) => record.cgroup.add(pid)?,
         (Some(pid), Some(unit)) => placement::start_unit(entry, record, unit, pid)?,
+    }
+    if let (Some(pid), Some(group)) = (criu, &record.resctrl) {
+        group.add(pid)?;
     }
     placement::hand_over(&record.cgroup, config)
 }

@@ -35,6 +35,9 @@ pub(crate) struct Record {
     pub covered: Option<u64>,
     /// Its cgroup's directories.
     pub cgroup: cgroup::Cgroup,
+    /// Its group in resctrl, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<cgroup::resctrl::Group>,
     /// Its init process; none until it is made.
     pub init: Option<ProcessId>,
     /// What was under way when this was written; none when nothing was.
@@ -114,6 +117,7 @@ impl Record {
             annotations: BTreeMap::new(),
             covered: None,
             cgroup: serde_json::from_str("{}").expect("an empty map"),
+            resctrl: None,
             init: None,
             pending: Some(Pending::Creation),
             criu: None,

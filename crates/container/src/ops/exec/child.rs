@@ -11,6 +11,7 @@ use sys::process::Namespaces;
 /// What the new process needs.
 pub(super) struct ChildSide<'a> {
     pub(super) entry: cgroup::Entry,
+    pub(super) resctrl: Option<cgroup::Entry>,
     pub(super) pidfd: BorrowedFd<'a>,
     pub(super) namespaces: Namespaces,
     /// The container's root, where it has no mount namespace that this would be the root of.
@@ -74,6 +75,9 @@ impl ChildSide<'_> {
     /// With the processors that `execCPUAffinity` names for the time from here; else with all that the cgroup allows.
     fn enter_cgroup(&self) -> Result<(), Failure> {
         self.entry.enter().during("enter the container's cgroup")?;
+        if let Some(doors) = &self.resctrl {
+            doors.enter().during("enter the container's resctrl group")?;
+        }
         match &self.process.exec_cpu_affinity.finally {
             Some(processors) => scheduling::bind_to(processors, "process.execCPUAffinity.final")?,
             None => scheduling::unbind(),

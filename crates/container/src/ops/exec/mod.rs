@@ -20,7 +20,7 @@ use crate::status::Status;
 use crate::store::{Entry, ProcessId, Record, Store};
 use adoption::Owner;
 use approach::Helper;
-use cgroup::Cgroup;
+use cgroup::{Cgroup, resctrl::Group};
 use child::ChildSide;
 use rustix::fs::{Mode, OFlags};
 use spec::oci::LinuxNamespaceType as Ns;
@@ -87,7 +87,15 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
     let signals = if request.detach { None } else { Some(super::foreground::prepare(true)?) };
     let owner = if request.detach && request.pid_file.is_none() { Owner::Init } else { Owner::Caller };
     let filter = Filter::of(&config, Some(store.root()))?;
-    let new = New { process: &process, console, preserve_fds: request.preserve_fds, filter: filter.as_ref() };
+    // One that an administrator has taken away is done without, as in runc.
+    let resctrl = record.resctrl.as_ref().filter(|group| group.exists());
+    let new = New {
+        process: &process,
+        resctrl: resctrl.map(Group::entry).transpose()?,
+        console,
+        preserve_fds: request.preserve_fds,
+        filter: filter.as_ref(),
+    };
     let place = record.cgroup.sub(&request.cgroups)?;
     let bound = process.exec_cpu_affinity.initial.as_ref().map(Bound::to).transpose()?;
     let Started { child, wire, helper } = start(&place, &config, init, owner, new)?;
@@ -169,6 +177,8 @@ struct Started {
 /// What the new process is made of.
 struct New<'a> {
     process: &'a Process,
+    /// The doors of the container's group in resctrl.
+    resctrl: Option<cgroup::Entry>,
     console: Option<OwnedFd>,
     preserve_fds: u32,
     filter: Option<&'a Filter<'a>>,
@@ -203,6 +213,7 @@ fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: N
         root: if all.contains(Namespaces::MOUNT) { None } else { Some(root_of(init, &pidfd)?) },
         user_namespace: all.contains(Namespaces::USER),
         config,
+        resctrl: new.resctrl,
         process: new.process,
         console: new.console,
         preserve_fds: new.preserve_fds,
