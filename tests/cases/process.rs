@@ -185,6 +185,12 @@ fn ambient_capabilities(test: &Test) -> Outcome {
     let all = set(&[KILL, NET_BIND_SERVICE, AUDIT_WRITE]);
     let kill = set(&[KILL]);
     assert_eq!(output_of(test, &bundle)?, [&kill, &kill, &kill, &all, &kill].map(String::as_str).concat());
+    if test.is_rt() {
+        // The specification wants a word about what cannot be granted.
+        let output = test.container(&bundle).run_foreground(&[]).succeeds()?;
+        assert!(output.stderr.contains("can't raise ambient capability CAP_NET_BIND_SERVICE: "), "{output}");
+        assert!(!output.stderr.contains("CAP_KILL"), "{output}");
+    }
     Ok(())
 }
 
