@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("nested_cgroups", nested_cgroups),
         rt_only("what_froze_itself", "runc 1.1 leaves it behind on v1", what_froze_itself),
     ]);
+    cases.push(rt_only("by_expression", "the option is crun's", by_expression));
     let among: testkit::Body = |test| bomb(test, false, &["delete", "--force"]);
     let bombs = [
         both("a_bomb_of_forks", |test| bomb(test, true, &["delete", "--force"])),
@@ -38,6 +39,28 @@ fn stopped(test: &Test) -> Outcome {
     container.wait_for_status("stopped")?;
     container.cmd("delete", &[]).succeeds()?;
     assert_eq!(container.status()?, "absent");
+    test.leaves_nothing()
+}
+
+fn by_expression(test: &Test) -> Outcome {
+    let bundle = test.bundle()?.script(SLEEPER).build()?;
+    let containers: Vec<_> = (0..3).map(|_| test.container(&bundle)).collect();
+    for container in &containers {
+        container.run(&[])?;
+    }
+    let [one, two, other] = &containers[..] else { return Err("not three".into()) };
+    let both = format!("^({}|{})$", one.id, two.id);
+    let delete = |flags: &[&str], pattern: &str| test.cmd(&["delete", "--regex"]).args(flags).args([pattern]);
+    let output = delete(&[], &both).fails()?;
+    assert!(output.stderr.contains("cannot delete container that is not stopped"), "{output}");
+    delete(&["--force"], &both).succeeds()?;
+    assert_eq!(
+        [one, two, other].map(|container| container.status().ok()),
+        ["absent", "absent", "running"].map(|s| Some(s.to_owned()))
+    );
+    delete(&[], "nothing-like-this").succeeds()?;
+    one_line(test, &delete(&[], "x[").fails()?, &["--regex", "x["])?;
+    delete(&["-f"], &other.id).succeeds()?;
     test.leaves_nothing()
 }
 

@@ -103,4 +103,9 @@ impl Target {
     pub(crate) fn id(&self) -> anyhow::Result<Id> {
         Ok(Id::new(&self.id)?)
     }
+
+    /// What was given in its place.
+    pub(crate) fn text(&self) -> &str {
+        &self.id
+    }
 }

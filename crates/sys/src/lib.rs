@@ -14,6 +14,7 @@ pub mod path;
 pub mod proc;
 pub mod process;
 pub mod procfs;
+pub mod regex;
 pub mod rusage;
 pub mod sched;
 pub mod sealed;

@@ -115,6 +115,7 @@ complete -c rt -n "__fish_rt_using_subcommand criu; and __fish_seen_subcommand_f
 complete -c rt -n "__fish_rt_using_subcommand criu; and __fish_seen_subcommand_from help" -f -a "check" -d 'Look whether CRIU and what it needs are there; if not, the exit code is 1'
 complete -c rt -n "__fish_rt_using_subcommand criu; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rt -n "__fish_rt_using_subcommand delete" -s f -l force -d 'End it first if it runs; one that does not exist is no error'
+complete -c rt -n "__fish_rt_using_subcommand delete" -l regex -d 'Delete all containers whose ids match CONTAINER-ID, an extended regular expression'
 complete -c rt -n "__fish_rt_using_subcommand delete" -s h -l help -d 'Print help'
 complete -c rt -n "__fish_rt_using_subcommand docker" -l output -d 'Restore: append its output to this file (standing alone) [default: `output` beside the images]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand docker" -l docker-binary -d 'The engine\'s command, docker or podman [default: $DOCKER_BINARY, or docker]' -r -F

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use spec::{Config, HookKind, Id};
 use std::os::fd::AsFd;
 use std::time::Duration;
+use sys::regex::Regex;
 
 /// How long a killed process may take to end before it is an error.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +41,23 @@ pub fn delete(store: &Store, id: &Id, force: bool) -> Result<()> {
     }
     let config = entry.config().ok();
     destroy(entry, &record, config.as_ref())
+}
+
+/// Deletes all containers whose ids match an extended regular expression (regex(7)), as [`delete`] does each.
+///
+/// # Errors
+/// The first; the others are deleted all the same.
+pub fn delete_matching(store: &Store, pattern: &str, force: bool) -> Result<()> {
+    let regex = Regex::new(pattern).map_err(|e| Error::Request(format!("--regex {pattern:?}: {e}")))?;
+    let mut result = Ok(());
+    for id in store.ids()?.into_iter().filter(|id| regex.matches(id.as_str())) {
+        match (delete(store, &id, force), &result) {
+            (Err(e), Ok(())) => result = Err(e),
+            (Err(e), Err(_)) => log::warn!("{e}"),
+            (Ok(()), _) => {}
+        }
+    }
+    result
 }
 
 /// Forgets a container whose record is of no use. What it may have left running cannot be known any more.

@@ -13,7 +13,7 @@ mod start;
 mod update;
 
 pub use create::{Create, Rootless, Run, create, run};
-pub use delete::delete;
+pub use delete::{delete, delete_matching};
 pub use events::{Event, Events};
 pub use exec::{Exec, ExecUser, exec};
 pub use freeze::{pause, resume};
