@@ -61,8 +61,11 @@ impl Transcript {
         }
         self.seen.push_str(&format!("status {}\n", output.code));
         // A warning on stderr is no error.
-        if output.code != 0 && !output.stderr.trim().is_empty() {
-            self.seen.push_str(&format!("error {:?}\n", Class::of(&output.stderr)));
+        let is_warning = |line: &&str| line.starts_with("rt: warn: ") || line.contains("level=warning");
+        let errors: String =
+            output.stderr.lines().filter(|line| !is_warning(line)).map(|line| format!("{line}\n")).collect();
+        if output.code != 0 && !errors.trim().is_empty() {
+            self.seen.push_str(&format!("error {:?}\n", Class::of(&errors)));
         }
         self.said.extend(output.stderr.lines().take(3).map(|line| format!("    {line}\n")));
     }
