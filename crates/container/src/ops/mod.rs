@@ -40,8 +40,8 @@ pub(crate) fn warn_of_capabilities(process: &Process, has_user_namespace: bool) 
     }
     let Some(sets) = process.capabilities else { return };
     let ambient = spec::capability_list(sets.ambient & !(sets.permitted & sets.inheritable));
-    for name in ambient.split_whitespace() {
-        log::warn!("can't raise ambient capability {name}: it is not permitted and inheritable");
+    if !ambient.is_empty() {
+        log::warn!("can't raise ambient capability {ambient}: not both permitted and inheritable");
     }
     // In a user namespace of its own the container's root has them all.
     let ours = rustix::thread::capabilities(None).map_or(u64::MAX, |ours| ours.permitted.bits());
