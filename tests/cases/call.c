@@ -1,4 +1,5 @@
 /* call NUMBER [ARGUMENT ...]: makes a system call and prints its errno, 0 when it worked. "getpriority" is a name for its number;
+ * "keyring" prints the number of the session keyring, and its label;
  * "x86:NUMBER" makes the call the way programs for that architecture do. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +26,15 @@ int main(int argc, char **argv)
 		return 0;
 	}
 #endif
+	if (argc > 1 && !strcmp(argv[1], "keyring")) {
+		/* KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING, KEYCTL_GET_SECURITY */
+		char label[256] = "";
+
+		result = syscall(SYS_keyctl, 0, -3, 0);
+		syscall(SYS_keyctl, 17, result, label, sizeof(label) - 1);
+		printf("%ld %s\n", result, label);
+		return 0;
+	}
 	errno = 0;
 	result = syscall(strcmp(argv[1], "getpriority") ? strtol(argv[1], NULL, 0) : SYS_getpriority,
 			 args[0], args[1], args[2], args[3], args[4], args[5]);

@@ -25,6 +25,7 @@ mod idmap;
 mod images;
 mod images_command;
 mod kept;
+mod keyring;
 mod kill;
 mod killed;
 mod kills;
@@ -49,6 +50,7 @@ mod run;
 mod scheduling;
 mod seccomp;
 mod seccomp_listener;
+mod selinux;
 mod spec;
 mod start;
 mod state;
@@ -87,6 +89,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("kills", kills::cases())
         .module("list", list::cases())
         .module("kept", kept::cases())
+        .module("keyring", keyring::cases())
         .module("moved", moved::cases())
         .module("options", also_on_v2(options::cases()))
         .module("pages", pages::cases())
@@ -99,6 +102,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("scheduling", scheduling::cases())
         .module("seccomp", seccomp::cases())
         .module("seccomp_listener", seccomp_listener::cases())
+        .module("selinux", selinux::cases())
         .module("spec", spec::cases())
         .module("start", start::cases())
         .module("state", state::cases())

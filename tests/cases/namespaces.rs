@@ -136,7 +136,7 @@ fn shared_with_the_host(test: &Test) -> Outcome {
     test.leaves_nothing()
 }
 
-fn mapped(test: &Test) -> Fallible<BundleBuilder> {
+pub(super) fn mapped(test: &Test) -> Fallible<BundleBuilder> {
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let builder = test.bundle()?.push("/linux/namespaces", json!({"type": "user"}));
     std::fs::set_permissions(builder.path("/tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;

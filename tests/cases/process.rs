@@ -21,7 +21,6 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("added_ambient_capability", "runc 1.1 warns on the same stream", added_ambient_capability),
         both("process_file_takes_from_the_container", process_file_takes_from_the_container),
         both("labels_without_a_security_module", labels_without_a_security_module),
-        both("session_keyring", session_keyring),
         both("sub_cgroup", sub_cgroup),
         both("sub_cgroup_that_is_none", sub_cgroup_that_is_none),
     ]
@@ -246,17 +245,6 @@ fn labels_without_a_security_module(test: &Test) -> Outcome {
     }
     container.delete()?;
     test.leaves_nothing()
-}
-
-fn session_keyring(test: &Test) -> Outcome {
-    let bundle = test.bundle()?.set("/linux/maskedPaths", json!([])).script("cat /proc/keys").build()?;
-    let own = test.container(&bundle);
-    let output = own.run_foreground(&[]).succeeds()?;
-    assert!(output.stdout.contains(&format!("_ses.{}", own.id)), "{output}");
-    let kept = test.container(&bundle);
-    let output = kept.run_foreground(&["--no-new-keyring"]).succeeds()?;
-    assert!(!output.stdout.contains(&format!("_ses.{}", kept.id)), "{output}");
-    Ok(())
 }
 
 fn sub_cgroup(test: &Test) -> Outcome {

@@ -58,7 +58,7 @@ fn says(test: &Test, profile: Value, script: &str) -> Fallible<String> {
 }
 
 /// Puts a program into the bundle that makes system calls by number.
-fn with_call(builder: BundleBuilder) -> Fallible<BundleBuilder> {
+pub(crate) fn with_call(builder: BundleBuilder) -> Fallible<BundleBuilder> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/call.c");
     Cmd::new("cc").args(["-static", "-O1", "-o", &builder.path("/bin/call"), source]).succeeds()?;
     Ok(builder)

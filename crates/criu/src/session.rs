@@ -1,5 +1,6 @@
 //! A criu process and the socket to it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -36,18 +37,25 @@ pub struct Launch<'a> {
     passed: Vec<BorrowedFd<'a>>,
     sealed: bool,
     outlives_us: bool,
+    session_keyring: Option<CString>,
 }
 
 impl<'a> Launch<'a> {
     /// With the program at `binary`, an absolute path ([`crate::binary::find`]).
     pub fn new(binary: PathBuf) -> Self {
-        Self { binary, passed: Vec::new(), sealed: false, outlives_us: false }
+        Self { binary, passed: Vec::new(), sealed: false, outlives_us: false, session_keyring: None }
     }
 
     /// Has criu executed from where nobody can write to it. For a restore: its tasks are criu until they are what they were, and
     /// the container can see them (CVE-2019-5736).
     pub fn seal(&mut self) {
         self.sealed = true;
+    }
+
+    /// Gives criu, and with it the tasks that it restores, a new session keyring of this name in place of ours: keyrings are not
+    /// in the images.
+    pub fn session_keyring(&mut self, name: CString) {
+        self.session_keyring = Some(name);
     }
 
     /// Lets criu live when we are killed. For a dump: criu finds its socket closed at the next stage, takes its code out of the tasks
@@ -83,6 +91,9 @@ impl<'a> Launch<'a> {
         spawn.arg("swrk")?.arg(SOCKET.to_string())?.fd(socket, SOCKET);
         for (fd, number) in self.passed.iter().zip(SOCKET + 1..) {
             spawn.fd(*fd, number);
+        }
+        if let Some(name) = &self.session_keyring {
+            spawn.session_keyring(name);
         }
         let image = if self.sealed { sys::sealed::program(&self.binary)? } else { None };
         if let Some(image) = &image {

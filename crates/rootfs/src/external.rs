@@ -112,7 +112,7 @@ pub fn mount_mask(plan: &Plan, place: &Path) -> Result<Option<&'static str>> {
         return Ok(None);
     }
     let step = || format!("mount an empty filesystem at {place:?}");
-    let mask = empty_filesystem().step(step)?;
+    let mask = empty_filesystem(plan.label.as_deref()).step(step)?;
     sys::mount::move_mount(mask, Root::at(place).step(step)?).step(step)?;
     Ok(Some(EMPTY))
 }

@@ -194,7 +194,7 @@ impl Hollow {
             Kind::Fs(fs) if fs.fstype == "tmpfs" => Some(fs),
             _ => None,
         });
-        let tmpfs = new_tmpfs(planned).step(step)?;
+        let tmpfs = new_tmpfs(planned, plan.label.as_deref()).step(step)?;
         let root = open_dir(&tmpfs, c".").step(step)?;
         let make = Make { devices: plan.devices.as_deref().unwrap_or_default() };
         make.fill(&root, &self.root, &self.name)?;

@@ -30,6 +30,8 @@ pub struct Plan {
     pub devices: Option<Vec<DeviceNode>>,
     /// Whether devices are bound from the host instead of made: in a user namespace `mknod(2)` is not allowed.
     pub bind_devices: bool,
+    /// The SELinux label of the filesystems that are made, the masks' among them.
+    pub label: Option<String>,
     /// Paths to hide, absolute and clean; those that do not exist are skipped.
     pub masked: Vec<PathBuf>,
     /// Paths to make read-only, absolute and clean; those that do not exist are skipped.

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Accepted for runc's sake: CRIU makes the root, and always pivots
     #[arg(long)]
     no_pivot: bool,
-    /// Accepted for the engines' sake: a restored process has the keyrings it had
+    /// Keep the caller's session keyring
     #[arg(long)]
     no_new_keyring: bool,
     /// Accepted for the engines' sake: CRIU brings back the descriptors that were there
@@ -91,6 +91,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         console_socket: arguments.console_socket,
         pid_file: arguments.pid_file,
         detach: arguments.detach,
+        no_new_keyring: arguments.no_new_keyring,
         no_subreaper: arguments.no_subreaper,
         systemd: context.systemd.clone(),
         lsm_profile: arguments.lsm_profile,

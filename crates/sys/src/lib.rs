@@ -7,6 +7,7 @@
 pub mod bpf;
 mod error;
 pub mod kernel;
+pub mod keyring;
 pub mod mount;
 pub mod net;
 pub mod netdev;

@@ -287,18 +287,6 @@ pub fn join(process: BorrowedFd<'_>, namespaces: Namespaces) -> Result<()> {
     check(ret.into(), "setns", || format!("pidfd {}, {:#x}", process.as_raw_fd(), namespaces.0)).map(drop)
 }
 
-/// Joins a new anonymous session keyring, so that the container does not see the caller's keys. A kernel without keyrings is
-/// no error.
-pub fn new_session_keyring(name: &CStr) -> Result<()> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    // SAFETY: the name outlives the call.
-    let ret = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    match check(ret, "keyctl", || format!("KEYCTL_JOIN_SESSION_KEYRING, {name:?}")) {
-        Err(error) if error.is(libc::ENOSYS) => Ok(()),
-        other => other.map(drop),
-    }
-}
-
 /// Marks every descriptor from `first` on close-on-exec (close_range(2), KERNEL(5.11)). CVE-2024-21626: nothing that we or our
 /// caller opened may reach the container.
 pub fn close_on_exec_from(first: u32) -> Result<()> {

@@ -30,6 +30,7 @@ pub struct Spawn<'a> {
     fds: Vec<(BorrowedFd<'a>, RawFd)>,
     death_signal: c_int,
     own_group: bool,
+    session_keyring: Option<&'a CStr>,
     ignore_broken_pipes: bool,
     dir: Option<CString>,
     image: Option<BorrowedFd<'a>>,
@@ -46,6 +47,7 @@ impl<'a> Spawn<'a> {
             fds: Vec::new(),
             death_signal: 0,
             own_group: false,
+            session_keyring: None,
             ignore_broken_pipes: false,
             dir: None,
             image: None,
@@ -121,6 +123,12 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Gives it a new session keyring of this name ([`crate::keyring::make`]) in place of ours.
+    pub fn session_keyring(&mut self, name: &'a CStr) -> &mut Self {
+        self.session_keyring = Some(name);
+        self
+    }
+
     /// Starts it; when this returns the program has been exec'ed.
     pub fn spawn(&self) -> Result<Child> {
         let (args, env) = (pointers(&self.args), pointers(&self.env));
@@ -135,6 +143,7 @@ impl<'a> Spawn<'a> {
             image: self.image.map(|fd| fd.as_raw_fd()),
             death_signal: self.death_signal,
             own_group: self.own_group,
+            session_keyring: self.session_keyring,
             ignore_broken_pipes: self.ignore_broken_pipes,
             dir: self.dir.as_deref(),
             // SAFETY: getpid(2) has no preconditions.
@@ -165,6 +174,7 @@ struct Job<'a> {
     image: Option<RawFd>,
     death_signal: c_int,
     own_group: bool,
+    session_keyring: Option<&'a CStr>,
     ignore_broken_pipes: bool,
     dir: Option<&'a CStr>,
     parent: libc::pid_t,
@@ -244,6 +254,13 @@ fn prepare(job: &mut Job<'_>) -> std::result::Result<(), &'static str> {
     // SAFETY: setpgid takes numbers.
     if job.own_group && unsafe { libc::setpgid(0, 0) } < 0 {
         return Err("setpgid");
+    }
+    if let Some(name) = job.session_keyring
+        && crate::keyring::make_quietly(name) < 0
+        // SAFETY: this thread's errno. A kernel without keyrings will do.
+        && unsafe { *libc::__errno_location() } != libc::ENOSYS
+    {
+        return Err("keyctl");
     }
     // SAFETY: a string that outlives the call; the working directory is the child's own (no CLONE_FS).
     if job.dir.is_some_and(|dir| unsafe { libc::chdir(dir.as_ptr()) } < 0) {

@@ -106,6 +106,20 @@ pub fn apparmor() -> Result<(), String> {
     met(in_path("apparmor_parser").is_some(), "apparmor_parser in PATH (Debian: apparmor)")
 }
 
+/// SELinux with a policy that has labels for containers; where it enforces this, no test's files may be executed.
+///
+/// # Errors
+/// See [`root`].
+pub fn selinux() -> Result<(), String> {
+    let enforce = std::fs::read_to_string("/sys/fs/selinux/enforce");
+    met(enforce.is_ok_and(|mode| mode.trim() == "0"), "SELinux in permissive mode")?;
+    let label = "system_u:system_r:container_t:s0:c1,c2";
+    met(
+        std::fs::write("/sys/fs/selinux/context", label).is_ok(),
+        "a policy with container_t (Debian: selinux-policy-default)",
+    )
+}
+
 /// A C compiler that can link a program without shared libraries.
 ///
 /// # Errors

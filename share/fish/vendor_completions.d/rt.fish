@@ -226,7 +226,7 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -l auto-dedup -d 'Leave o
 complete -c rt -n "__fish_rt_using_subcommand restore" -s d -l detach -d 'Return when the container runs, instead of when it has ended'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l no-subreaper -d 'Do not adopt the container\'s orphans'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l no-pivot -d 'Accepted for runc\'s sake: CRIU makes the root, and always pivots'
-complete -c rt -n "__fish_rt_using_subcommand restore" -l no-new-keyring -d 'Accepted for the engines\' sake: a restored process has the keyrings it had'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l no-new-keyring -d 'Keep the caller\'s session keyring'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lazy-pages -d 'Fetch memory when it is needed, from `criu lazy-pages` with the same --work-path'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l skip-file-rwx-check -d 'Accept files whose permissions have changed since the checkpoint'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l weak-sysctls -d 'Skip kernel parameters that this kernel does not have'

@@ -1,10 +1,9 @@
-//! Who the new process is before it has a file tree: its names, kernel parameters and keyring.
+//! Who the new process is before it has a file tree: its names and kernel parameters.
 
 use super::failure::{During, Failure, Result};
 use rustix::process::{Gid, Uid};
 use spec::Config;
 use spec::oci::LinuxNamespaceType as Ns;
-use std::ffi::CStr;
 use std::path::Path;
 use sys::Context;
 use sys::process::Namespaces;
@@ -17,15 +16,12 @@ pub(crate) fn become_root() -> Result<()> {
         .during("setuid(0) in the user namespace")
 }
 
-/// Host name, domain name, loopback device, sysctls, badness and session keyring.
+/// Host name, domain name, loopback device, sysctls and badness.
 ///
 /// All of it goes through the host's /proc, before anything of the container is mounted: a sysctl's value belongs to the
 /// namespaces of the process that writes it, so there is no need to trust a /proc that the image could have a say in
 /// (CVE-2025-52881).
-pub(super) fn apply(config: &Config, new: Namespaces, keyring: Option<&CStr>) -> Result<()> {
-    if let Some(name) = keyring {
-        sys::process::new_session_keyring(name).during("join a new session keyring")?;
-    }
+pub(super) fn apply(config: &Config, new: Namespaces) -> Result<()> {
     if new.contains(Namespaces::NETWORK) {
         sys::net::loopback_up().during("bring the loopback device up")?;
     }

@@ -6,6 +6,9 @@ use spec::Process;
 use std::path::Path;
 use sys::procfs::ThreadDir;
 
+/// The label that new keys get.
+const KEYS: &str = "attr/keycreate";
+
 /// Refuses what this machine cannot do, before anything is made; looks at nothing unless asked for something.
 pub(crate) fn check(process: &Process) -> OperationResult<()> {
     if process.selinux_label.is_some() && !Path::new("/sys/fs/selinux/enforce").exists() {
@@ -42,6 +45,15 @@ impl<'a> Labels<'a> {
         let wanted = process.apparmor_profile.is_some() || process.selinux_label.is_some();
         let dir = wanted.then(ThreadDir::open).transpose().during("open /proc/thread-self")?;
         Ok(Self { dir, process })
+    }
+
+    /// Has `make` make keys that the program may use: with its SELinux label instead of ours.
+    pub(crate) fn of_keys(&self, make: impl FnOnce() -> sys::Result<()>) -> sys::Result<()> {
+        let (Some(dir), Some(label)) = (&self.dir, &self.process.selinux_label) else { return make() };
+        dir.write(KEYS, label)?;
+        make()?;
+        // The kernel reads nothing as no label, and not what is empty.
+        dir.write(KEYS, "\n")
     }
 
     /// Sets them, and reads them back. Before no_new_privs, under which a profile might not be changed any more.

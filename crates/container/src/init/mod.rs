@@ -81,7 +81,7 @@ pub(crate) struct Init<'a> {
     pub(crate) start: StartSignal,
     /// Where the terminal's master goes.
     pub(crate) console: Option<OwnedFd>,
-    /// The name of the new session keyring.
+    /// The name of the new session keyring, if there is to be one.
     pub(crate) keyring: Option<CString>,
     /// How many descriptors from 3 on the program inherits.
     pub(crate) preserve_fds: u32,
@@ -138,8 +138,11 @@ impl Init<'_> {
             sys::process::unshare(Namespaces::CGROUP).during("unshare the cgroup namespace")?;
         }
         clocks.map_or(Ok(()), Clocks::enter)?;
-        identity::apply(self.config, self.new, self.keyring.as_deref())?;
         let labels = Labels::open(self.process)?;
+        if let Some(name) = &self.keyring {
+            labels.of_keys(|| sys::keyring::make(name)).during("make a session keyring")?;
+        }
+        identity::apply(self.config, self.new)?;
         let rootfs = self.tree(wire)?;
         self.hooks(wire, &rootfs)?;
         self.enter(rootfs)?;

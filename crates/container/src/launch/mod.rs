@@ -23,7 +23,6 @@ use cgroup::resctrl::Group;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, HookKind, Process};
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::{Child, Forked, Namespaces};
@@ -52,7 +51,6 @@ pub(crate) struct Options {
     /// Whether to wait on `start.sock`; else the parent starts it.
     pub(crate) wait_for_start: bool,
     pub(crate) no_pivot: bool,
-    pub(crate) new_keyring: bool,
     pub(crate) preserve_fds: u32,
 }
 
@@ -118,7 +116,7 @@ pub(crate) fn launch(
         shift_clocks,
         start: if options.wait_for_start { StartSignal::Socket(listen(entry)?) } else { StartSignal::Parent },
         console,
-        keyring: options.new_keyring.then(|| CString::new(format!("_ses.{}", entry.id)).unwrap_or_default()),
+        keyring: record.session_keyring(entry.id.as_str()),
         preserve_fds: options.preserve_fds,
         no_pivot: options.no_pivot,
         filter: filter.as_ref(),

@@ -167,10 +167,10 @@ fn make(
         terminal,
         wait_for_start,
         no_pivot: request.no_pivot,
-        new_keyring: !request.no_new_keyring,
         preserve_fds: request.listen_fds + request.preserve_fds,
     };
     let (entry, record) = container.parts();
+    record.keeps_keyring = request.no_new_keyring;
     if request.notify_socket.is_some() {
         notify::make_directory(entry)?;
     }
@@ -243,6 +243,7 @@ impl Unfinished {
             owner: rustix::process::getuid().as_raw(),
             annotations: crate::state::annotations(&bundle.config),
             covered,
+            keeps_keyring: false,
             cgroup,
             resctrl,
             init: None,

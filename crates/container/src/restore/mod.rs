@@ -50,6 +50,7 @@ pub fn restore(
     let terminal = ops::terminal(wants_terminal, request.console_socket.as_deref(), request.detach)?;
     let signals = if request.detach { None } else { Some(ops::prepare_attendance(request.no_subreaper)?) };
     let mut container = Unfinished::begin(store, &request.id, &bundle, request.systemd.as_ref())?;
+    container.parts().1.keeps_keyring = request.no_new_keyring;
     let unit = container.make_cgroup(&bundle, ops::Rootless::False)?;
     container.make_resctrl(&bundle)?;
     let restored = bring_back(&mut container, request, &images, &bundle, &terminal, unit.as_ref(), watch)?;
@@ -144,6 +145,9 @@ fn bring_back(
         && (request.allow.empty_network || !dirs.has_network());
     let mut launch = Launch::new(request.criu.clone());
     launch.seal();
+    if let Some(name) = record.session_keyring(entry.id.as_str()) {
+        launch.session_keyring(name);
+    }
     let mut inherit_fds = stdio.pass(&mut launch);
     let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
     let all = opened.iter().map(|(name, fd)| (*name, fd)).chain(named);

@@ -41,6 +41,8 @@ pub struct Restore {
     pub pid_file: Option<PathBuf>,
     /// Return when it runs, instead of when it has ended.
     pub detach: bool,
+    /// Leave it the caller's session keyring, instead of a new one.
+    pub no_new_keyring: bool,
     /// Do not adopt the orphans of the container.
     pub no_subreaper: bool,
     /// The systemd that is to make the cgroup; None: it is made here.

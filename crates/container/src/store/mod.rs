@@ -18,7 +18,7 @@ mod record;
 mod tests;
 
 pub(crate) use process::ProcessId;
-pub(crate) use record::{Astray, Pending, Record, VERSION};
+pub(crate) use record::{Astray, Pending, Record, VERSION, session_keyring};
 
 use crate::error::{Error, Result, Step};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};

@@ -3,6 +3,7 @@
 use super::process::ProcessId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::path::PathBuf;
 
 /// The version of the format below. A reader refuses a later one and knows every earlier one.
@@ -33,6 +34,9 @@ pub(crate) struct Record {
     /// covers ([`rootfs::detach_tree`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered: Option<u64>,
+    /// Whether its processes have the session keyring of who starts them (`--no-new-keyring`), and none of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_keyring: bool,
     /// Its cgroup's directories.
     pub cgroup: cgroup::Cgroup,
     /// Its group in resctrl, if it has one.
@@ -83,6 +87,11 @@ impl Record {
         self.pending.is_none() && self.criu.is_none() && self.astray.is_none()
     }
 
+    /// The name of the session keyring that the processes of this container share; none where they keep their callers'.
+    pub(crate) fn session_keyring(&self, id: &str) -> Option<CString> {
+        (!self.keeps_keyring).then(|| session_keyring(id))
+    }
+
     /// Reads a record; the error is the reason why it cannot be used.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let parsed = serde_json::from_slice::<Self>(bytes);
@@ -96,6 +105,11 @@ impl Record {
         }
         parsed.map_err(|e| sys::one_line(&e.to_string()))
     }
+}
+
+/// The name of a container's session keyring; runc's.
+pub(crate) fn session_keyring(id: &str) -> CString {
+    CString::new(format!("_ses.{id}")).unwrap_or_default()
 }
 
 /// What records of all versions have.
@@ -116,6 +130,7 @@ impl Record {
             owner: 0,
             annotations: BTreeMap::new(),
             covered: None,
+            keeps_keyring: false,
             cgroup: serde_json::from_str("{}").expect("an empty map"),
             resctrl: None,
             init: None,

@@ -209,6 +209,7 @@ impl Plan<'_> {
         let stdio = Stdio::of_images(dirs.images().as_fd(), &output)?;
         let mut launch = Launch::new(request.criu.clone());
         launch.seal();
+        launch.session_keyring(crate::store::session_keyring(&request.container.id));
         let mut inherit_fds = stdio.pass(&mut launch);
         if let Some(network) = &network {
             inherit_fds

@@ -166,7 +166,7 @@ impl Rootfs<'_> {
     /// has at the same names does not matter; attributes are set once, for the whole tree.
     fn cgroup_v1(&self, step: &MountStep, view: &V1View, sources: Vec<OwnedFd>) -> Result<OwnedFd> {
         let (target, _) = self.directory(step, false)?;
-        let view_mount = new_tmpfs(None).step(|| step.name())?;
+        let view_mount = new_tmpfs(None, self.plan.label.as_deref()).step(|| step.name())?;
         let view_mount = self.attach(step, view_mount, &target)?;
         let fill = || -> sys::Result<()> {
             let mut sources = sources.into_iter();
@@ -233,13 +233,15 @@ fn new_fs(fs: &Fs, options: &[FsOption], attrs: u64) -> sys::Result<OwnedFd> {
 }
 
 /// A new, empty tmpfs with the options that are planned for it, or else with those of the cgroup v1 view.
-pub(crate) fn new_tmpfs(planned: Option<&Fs>) -> sys::Result<OwnedFd> {
+pub(crate) fn new_tmpfs(planned: Option<&Fs>, label: Option<&str>) -> sys::Result<OwnedFd> {
     if let Some(fs) = planned {
         return new_fs(fs, &fs.options, 0);
     }
-    let mode = FsOption::Value("mode".to_owned(), "755".to_owned());
+    let option = |key: &str, value: &str| FsOption::Value(key.to_owned(), value.to_owned());
+    let mut options = vec![option("mode", "755")];
+    options.extend(label.map(|label| option("context", label)));
     let tmpfs = Fs { fstype: "tmpfs".to_owned(), source: Some("tmpfs".to_owned()), ..Fs::default() };
-    new_fs(&tmpfs, &[mode], 0)
+    new_fs(&tmpfs, &options, 0)
 }
 
 /// A new mount of a cgroup v1 hierarchy: its root is that of our cgroup namespace.

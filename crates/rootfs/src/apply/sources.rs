@@ -86,7 +86,7 @@ impl Sources {
             Some(nodes) if plan.bind_devices => nodes.iter().map(open_device).collect::<Result<_>>()?,
             _ => Vec::new(),
         };
-        let masks = if plan.masked.is_empty() { None } else { Some(open_masks()?) };
+        let masks = if plan.masked.is_empty() { None } else { Some(open_masks(plan.label.as_deref())?) };
         Ok(Self { place, root, mounts, devices, masks })
     }
 
@@ -208,7 +208,7 @@ pub(super) fn open_device(node: &DeviceNode) -> Result<OwnedFd> {
 
 /// CVE-2025-31133: files are hidden by the host's /dev/null, opened while nothing of the container is mounted and known
 /// by its number; never by what the container has under that name.
-fn open_masks() -> Result<Masks> {
+fn open_masks(label: Option<&str>) -> Result<Masks> {
     let step = || "open \"/dev/null\" for masking".to_owned();
     let null = mount::clone_tree_at(Path::new("/dev/null"), Depth::One).step(step)?;
     if !is_char_device(&null, 1, 3).step(step)? {
@@ -216,16 +216,19 @@ fn open_masks() -> Result<Masks> {
     }
     // A slave of a mount of the host is what CRIU cannot restore; and nothing will ever be mounted here.
     mount::set_propagation(&null, Depth::One, Propagation::Private).step(step)?;
-    let empty = empty_filesystem().step(|| "make the empty directory for masking".to_owned())?;
+    let empty = empty_filesystem(label).step(|| "make the empty directory for masking".to_owned())?;
     Ok(Masks::new(null, empty))
 }
 
 /// What hides directories: a filesystem with nothing in it, to which nobody can write. All masks of a container are mounts of
 /// this one.
-pub(crate) fn empty_filesystem() -> sys::Result<OwnedFd> {
+pub(crate) fn empty_filesystem(label: Option<&str>) -> sys::Result<OwnedFd> {
     let tmpfs = FsContext::open("tmpfs")?;
     tmpfs.set_string("source", "tmpfs")?;
     tmpfs.set_flag("ro")?;
+    if let Some(label) = label {
+        tmpfs.set_string("context", label)?;
+    }
     tmpfs.mount(attr::RDONLY)
 }
 

@@ -30,6 +30,7 @@ impl Plan {
             },
             mounts,
             bind_devices: context.user_namespace,
+            label: label.map(str::to_owned),
             masked: paths(linux.map(oci::Linux::masked_paths)),
             readonly_paths: paths(linux.map(oci::Linux::readonly_paths)),
             readonly_root: spec.root().as_ref().and_then(oci::Root::readonly).unwrap_or(false),

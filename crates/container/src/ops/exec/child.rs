@@ -5,6 +5,7 @@ use crate::filter::Filter;
 use crate::init::failure::{During, Failure};
 use crate::init::{self, Ready, lsm::Labels, scheduling};
 use spec::{Config, Process};
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::process::Namespaces;
 
@@ -22,6 +23,8 @@ pub(super) struct ChildSide<'a> {
     pub(super) process: &'a Process,
     pub(super) console: Option<OwnedFd>,
     pub(super) preserve_fds: u32,
+    /// The name of the container's session keyring, if it has one.
+    pub(super) keyring: Option<CString>,
     pub(super) filter: Option<&'a Filter<'a>>,
 }
 
@@ -69,6 +72,9 @@ impl ChildSide<'_> {
         }
         // In the container's /proc, since a directory of the host's must not be found here; see there why that will do.
         let labels = Labels::open(self.process)?;
+        if let Some(name) = &self.keyring {
+            labels.of_keys(|| sys::keyring::join(name)).during("join the container's session keyring")?;
+        }
         init::make_ready(self.config, self.process, labels, self.preserve_fds, None, self.filter, wire)
     }
 

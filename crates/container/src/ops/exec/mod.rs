@@ -25,6 +25,7 @@ use child::ChildSide;
 use rustix::fs::{Mode, OFlags};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Config, Id, NumberSet, Process, capability_bit};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use sys::process::{Child, Exit, Namespaces};
@@ -94,6 +95,7 @@ pub fn exec(store: &Store, request: &Exec) -> Result<Option<Exit>> {
         resctrl: resctrl.map(Group::entry).transpose()?,
         console,
         preserve_fds: request.preserve_fds,
+        keyring: record.session_keyring(entry.id.as_str()),
         filter: filter.as_ref(),
     };
     let place = record.cgroup.sub(&request.cgroups)?;
@@ -181,6 +183,7 @@ struct New<'a> {
     resctrl: Option<cgroup::Entry>,
     console: Option<OwnedFd>,
     preserve_fds: u32,
+    keyring: Option<CString>,
     filter: Option<&'a Filter<'a>>,
 }
 
@@ -217,6 +220,7 @@ fn start(cgroup: &Cgroup, config: &Config, init: ProcessId, owner: Owner, new: N
         process: new.process,
         console: new.console,
         preserve_fds: new.preserve_fds,
+        keyring: new.keyring,
         filter: new.filter,
     };
     // An orphan finds its way to the init of its own pid namespace only.
