@@ -56,6 +56,7 @@ impl<'a> Plan<'a> {
                 short(&container.id)
             ))
         })?;
+        refuse_its_own(request, &place)?;
         let mut words = request.engine.restore_words(&container.id);
         let allowed = request.allow.words();
         match request.engine.kind() {
@@ -78,8 +79,26 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Podman keeps a checkpoint of its own at the same place; it is worth as much as ours. What a killed one of ours has left there is the
+/// same as what is here.
+fn refuse_its_own(request: &HandBack, place: &Path) -> Result<()> {
+    let inventory = |dir: &Path| std::fs::read(dir.join("inventory.img")).ok();
+    let its = inventory(place);
+    if its.is_none() || its == inventory(&request.images) {
+        return Ok(());
+    }
+    Err(Error::Request(format!(
+        "{} has a checkpoint of its own of container {}, in {}: have it restore that one, or remove it first",
+        request.engine.program().display(),
+        short(&request.container.id),
+        place.display()
+    )))
+}
+
 /// Has the engine restore a container; its first process. `tell` hears of each step.
 pub fn hand_back(request: &HandBack, tell: &mut dyn FnMut(&str)) -> Result<i32> {
+    Plan::new(request)?;
+    let _lock = Place::new(&request.images).hold()?;
     let plan = Plan::new(request)?;
     let log_dir = super::images::open_dir(&request.container.static_dir).ok();
     let log = log_dir.as_ref().map(|dir| Expected::new(dir.as_fd(), super::RESTORE_LOG));
