@@ -8,7 +8,7 @@ use super::mount_root;
 use super::mounts::{self, Bind, External};
 use super::output::{Output, Stdio};
 use super::record::Record;
-use super::subject::{DOCKERINIT, short};
+use super::subject::{DOCKERINIT, end_remains, short};
 use super::tree::Tree;
 use super::{Allowances, DUMP_LOG, RESTORE_LOG};
 use crate::checkpoint::{criu_config, external, held::Held, images::Directories, network};
@@ -170,6 +170,7 @@ pub fn restore_alone(
     Plan::new(request)?;
     let lock = Place::new(&request.images).hold()?;
     let plan = Plan::new(request)?;
+    end_remains(&plan.record, &request.container.id)?;
     tell(&format!("root file system: {}", json!(plan.tree)));
     let signals = if request.attach { Some(ops::prepare_attendance(false)?) } else { None };
     let (mut restored, master, carriers) = plan.bring_back()?;

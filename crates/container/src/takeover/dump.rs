@@ -179,6 +179,7 @@ impl Plan<'_> {
     fn after_the_end(&self, place: &Place<'_>, tell: &mut dyn FnMut(&str)) -> Result<()> {
         place.forget_restored()?;
         if self.subject.is_alone {
+            self.wait_for_its_end();
             remove_cgroups(&self.subject.record);
             return Ok(());
         }
@@ -187,6 +188,15 @@ impl Plan<'_> {
             log::warn!("the checkpoint is complete, but {problem}");
         }
         Ok(())
+    }
+
+    /// Whose child it is has to notice, too: until then nobody else can have its pid, as a container in the host's pid namespace must.
+    fn wait_for_its_end(&self) {
+        let since = Instant::now();
+        let is_there = || Path::new("/proc").join(self.subject.pid.to_string()).exists();
+        while is_there() && since.elapsed() < PASSING {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until the engine knows that the container has ended.

@@ -4,7 +4,8 @@
 use super::engine::{Engine, Kind};
 use super::images::Place;
 use super::inspect::Inspect;
-use super::subject::short;
+use super::record::Record;
+use super::subject::{end_remains, short};
 use crate::error::{Error, Result, Step};
 use criu::log::{Expected, Line};
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ pub struct HandBack {
 #[derive(Debug)]
 pub struct Plan<'a> {
     request: &'a HandBack,
+    record: Record,
     /// Where the engine looks for the images.
     place: PathBuf,
     words: Vec<&'a str>,
@@ -43,7 +45,7 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Looks at images and engine; nothing is changed.
     pub fn new(request: &'a HandBack) -> Result<Self> {
-        super::check_images(&request.images, &request.container)?;
+        let record = super::check_images(&request.images, &request.container)?;
         let container = &request.container;
         let place = match request.engine.kind() {
             Kind::Docker => container.docker_dir().map(|dir| dir.join("checkpoints").join(CHECKPOINT)),
@@ -67,7 +69,7 @@ impl<'a> Plan<'a> {
                 return Err(Error::Request(format!("docker restores without {words}: pass --alone")));
             }
         }
-        Ok(Self { request, place, words })
+        Ok(Self { request, record, place, words })
     }
 
     /// The engine's command, for people.
@@ -100,13 +102,14 @@ pub fn hand_back(request: &HandBack, tell: &mut dyn FnMut(&str)) -> Result<i32> 
     Plan::new(request)?;
     let _lock = Place::new(&request.images).hold()?;
     let plan = Plan::new(request)?;
+    end_remains(&plan.record, &request.container.id)?;
     let log_dir = super::images::open_dir(&request.container.static_dir).ok();
     let log = log_dir.as_ref().map(|dir| Expected::new(dir.as_fd(), super::RESTORE_LOG));
     let handed = Handed::new(&request.images, &plan.place)?;
     tell(&format!("images for the engine are in {}", plan.place.display()));
     let done = plan.ask(tell);
     if let Err(error) = done {
-        return Err(diagnosed(error, log.as_ref()));
+        return Err(diagnosed(&error, log.as_ref()));
     }
     drop(handed);
     let now = request.engine.inspect(&request.container.id)?;
@@ -158,14 +161,14 @@ impl Drop for Handed<'_> {
     }
 }
 
-/// The engine's error, with what CRIU's log says where the engine keeps it.
-fn diagnosed(error: Error, log: Option<&Expected<'_>>) -> Error {
+/// The engine's error, with what CRIU's log says where the engine keeps it. Its runtime may not be able to do what CRIU can: runc does
+/// not know mounts below a bind mount, say.
+fn diagnosed(error: &Error, log: Option<&Expected<'_>>) -> Error {
     let log = log.map(Expected::read).unwrap_or_default();
-    let Some(found) = criu::diagnose::diagnose(&log.lines) else {
-        return match log.cause() {
-            Some(line) => Error::Request(format!("{error}: {}", sys::one_line(&Line::to_string(line)))),
-            None => error,
-        };
+    let cause = match (criu::diagnose::diagnose(&log.lines), log.cause()) {
+        (Some(found), _) => format!(": {found}: {}", sys::one_line(&found.line)),
+        (None, Some(line)) => format!(": {}", sys::one_line(&Line::to_string(line))),
+        (None, None) => String::new(),
     };
-    Error::Request(format!("{error}: {found}: {}", sys::one_line(&found.line)))
+    Error::Request(format!("{error}{cause} (--alone restores it without the engine)"))
 }
