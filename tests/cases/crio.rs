@@ -39,7 +39,7 @@ impl<'a> Monitored<'a> {
         let command = test.host("conmon").args(["-c", id, "-n", id, "-u", id, "-b", bundle.directory()]);
         let command =
             command.args(["-r", runtime.trim(), "--runtime-arg", &format!("--root={}", test.root())]);
-        let command = command.args(["--exit-dir", &format!("{}/exits", self.place), "--socket-dir-path"]);
+        let command = command.arg("--socket-dir-path");
         let command = match test.criu_config().filter(|_| !test.is_rt()) {
             Some(config) => command.env("CRIU_CONFIG_FILE", config),
             None => command,
@@ -52,7 +52,8 @@ impl<'a> Monitored<'a> {
         let pid_file = format!("{}/pid", self.place);
         let _ = fs::remove_file(&pid_file);
         let log = format!("{}/log", self.place);
-        self.conmon(&["-p", &pid_file, "-l", &log])?.args(words).succeeds()?;
+        let exits = format!("{}/exits", self.place);
+        self.conmon(&["-p", &pid_file, "-l", &log, "--exit-dir", &exits])?.args(words).succeeds()?;
         let seen = || fs::read_to_string(&pid_file).is_ok_and(|pid| pid.trim().parse::<i32>().is_ok());
         wait_until("the pid file of conmon", seen)
     }
