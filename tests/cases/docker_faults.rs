@@ -17,6 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("one_at_a_time", WHY, one_at_a_time),
         rt_only("a_failure_keeps_the_last_checkpoint", WHY, a_failure_keeps_the_last_checkpoint),
         rt_only("full_disk", WHY, full_disk),
+        rt_only("damaged_record", WHY, damaged_record),
         rt_only("silent_engine", WHY, silent_engine),
         rt_only("podmans_own_checkpoint", WHY, podmans_own_checkpoint),
         rt_only("killed_in_a_checkpoint", WHY, killed_in_a_checkpoint),
@@ -84,6 +85,24 @@ fn a_failure_keeps_the_last_checkpoint(test: &Test) -> Outcome {
     subject.kill()
 }
 
+/// A checkpoint needs none of it.
+fn damaged_record(test: &Test) -> Outcome {
+    let engine = runc_podman(test, "vfs")?;
+    let subject = Subject::run(test, &engine, &[], COUNTER)?;
+    subject.counts_on_from(0)?;
+    subject.rt(&["-c", "--leave-running", &subject.name]).succeeds()?;
+    fs::write(format!("{}/docker.json", subject.image_dir()?), "{")?;
+    let output = subject.rt(&["-c", &subject.name]).succeeds()?;
+    assert_eq!(output.stdout, "dump successful\n");
+    let before = subject.count();
+    subject.restore(&["--alone"])?;
+    subject.counts_on_from(before)?;
+    subject.kill()?;
+    fs::write(format!("{}/docker.json", subject.image_dir()?), "{")?;
+    let output = subject.rt(&["-r", &subject.name]).fails()?;
+    one_line(test, &output, &["docker.json"])
+}
+
 fn full_disk(test: &Test) -> Outcome {
     let engine = runc_podman(test, "vfs")?;
     let subject = Subject::run(test, &engine, &[], COUNTER)?;
@@ -115,6 +134,11 @@ fn silent_engine(test: &Test) -> Outcome {
     let output = subject.rt(&["-c", &subject.name]).env("DOCKER_BINARY", &program).succeeds()?;
     assert_eq!(output.stdout, "dump successful\n");
     one_line(test, &output, &["the checkpoint is complete, but", "cannot connect to the daemon"])?;
+    let output = subject.rt(&["-r", &subject.name]).env("DOCKER_BINARY", &program).fails()?;
+    assert!(
+        output.stderr.contains("Cannot connect to the daemon") && !output.stderr.contains("removed"),
+        "{output}"
+    );
     wait_until("its end", || engine.fact(&subject.name, "{{.State.Running}}").is_ok_and(|it| it == "false"))?;
     let before = subject.count();
     subject.restore(&[])?;
@@ -131,8 +155,18 @@ fn podmans_own_checkpoint(test: &Test) -> Outcome {
     let output = subject.rt(&["-r", &subject.name]).fails()?;
     one_line(test, &output, &["has a checkpoint of its own", "/checkpoint"])?;
     let before = subject.count();
-    engine.cmd(&["container", "restore", &subject.name]).succeeds()?;
-    subject.counts_on_from(before)
+    engine.cmd(&["container", "restore", "--keep", &subject.name]).succeeds()?;
+    subject.counts_on_from(before)?;
+    // One that it was told to keep is no hindrance, and stays.
+    let kept = format!("{}/checkpoint", engine.fact(&subject.name, "{{.StaticDir}}")?);
+    let inventory = || fs::read(format!("{kept}/inventory.img"));
+    let its = inventory()?;
+    subject.checkpoint()?;
+    let before = subject.count();
+    subject.restore(&[])?;
+    subject.counts_on_from(before)?;
+    assert_eq!(inventory()?, its);
+    Ok(())
 }
 
 /// Whether the container counts.

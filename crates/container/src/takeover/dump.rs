@@ -54,7 +54,14 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Looks at the container; nothing is changed.
     pub fn new(request: &'a Checkpoint) -> Result<Self> {
-        let noted = Place::new(&request.images).record()?;
+        let noted = match Place::new(&request.images).record() {
+            // What the engine knows to run needs no note of ours.
+            Err(error) if request.container.state.running => {
+                log::warn!("{}: {error}", request.images.display());
+                Record::default()
+            }
+            other => other?,
+        };
         subject::refuse(&request.container, request.leave_running)?;
         let dockerinit = request.dockerinit.as_deref();
         let subject = Subject::find(&request.engine, &request.container, &noted, dockerinit)?;

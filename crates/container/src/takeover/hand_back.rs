@@ -81,12 +81,9 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Podman keeps a checkpoint of its own at the same place; it is worth as much as ours. What a killed one of ours has left there is the
-/// same as what is here.
+/// Podman keeps a checkpoint of its own at the same place; the one that the container has ended with is newer than ours.
 fn refuse_its_own(request: &HandBack, place: &Path) -> Result<()> {
-    let inventory = |dir: &Path| std::fs::read(dir.join("inventory.img")).ok();
-    let its = inventory(place);
-    if its.is_none() || its == inventory(&request.images) {
+    if !request.container.state.checkpointed || !is_foreign(&request.images, place) {
         return Ok(());
     }
     Err(Error::Request(format!(
@@ -95,6 +92,13 @@ fn refuse_its_own(request: &HandBack, place: &Path) -> Result<()> {
         short(&request.container.id),
         place.display()
     )))
+}
+
+/// Whether a checkpoint is there that is not the one here. What a killed `rt` has left there is the same.
+fn is_foreign(images: &Path, place: &Path) -> bool {
+    let inventory = |dir: &Path| std::fs::read(dir.join("inventory.img")).ok();
+    let its = inventory(place);
+    its.is_some() && its != inventory(images)
 }
 
 /// Has the engine restore a container; its first process. `tell` hears of each step.
@@ -139,18 +143,28 @@ fn is_busy(said: &str) -> bool {
     said.contains("content sha256:") && said.contains("already exists")
 }
 
-/// The images, where the engine looks for them; dropped, they are there no more.
+/// The images, where the engine looks for them; dropped, they are there no more, and what was there before is.
 struct Handed<'a>(&'a Path);
 
 impl<'a> Handed<'a> {
     fn new(images: &Path, place: &'a Path) -> Result<Self> {
         let handed = Self(place);
-        // What an earlier one left that was killed.
-        if place.exists() {
+        if is_foreign(images, place) {
+            let step = || format!("move {} aside", place.display());
+            // An older one, if an earlier one of us was killed.
+            let _ = std::fs::remove_dir_all(handed.aside());
+            std::fs::rename(place, handed.aside()).step(step)?;
+        } else if place.exists() {
+            // What an earlier one left that was killed.
             std::fs::remove_dir_all(place).step(|| format!("remove {}", place.display()))?;
         }
         Place::new(images).hand_to(place)?;
         Ok(handed)
+    }
+
+    /// Where the engine's own is meanwhile, which it was told to keep.
+    fn aside(&self) -> PathBuf {
+        self.0.with_extension("kept")
     }
 }
 
@@ -158,6 +172,7 @@ impl Drop for Handed<'_> {
     fn drop(&mut self) {
         // podman removes them itself.
         let _ = std::fs::remove_dir_all(self.0);
+        let _ = std::fs::rename(self.aside(), self.0);
     }
 }
 

@@ -48,6 +48,9 @@ pub(super) struct State {
     pub(super) running: bool,
     pub(super) paused: bool,
     pub(super) pid: i32,
+    /// It was ended by a checkpoint of podman's own, which can be restored.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) checkpointed: bool,
 }
 
 /// Where its files are.
