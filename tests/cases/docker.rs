@@ -200,8 +200,8 @@ fn attached(test: &Test) -> Outcome {
     std::fs::write(format!("{}/end", subject.bind), "")?;
     let output = restore.output()?;
     assert_eq!(output.code, 7, "{output}");
-    // The container runs before that is said.
-    assert!(output.stdout.contains("restore successful\n") && output.stdout.ends_with("done\n"), "{output}");
+    // The container runs before that is said, and may be the first to speak.
+    assert!(output.stdout.contains("restore successful\n") && output.stdout.contains("done\n"), "{output}");
     Ok(())
 }
 
