@@ -69,7 +69,7 @@ compat: ## the same bundles and command lines on rt and on runc (needs root; ARG
 test-engines: ## podman, containerd, docker and Kubernetes' interface with rt, and `rt docker` (needs root; ARGS=podman::exec picks operations by name)
 	@scripts/setup engines
 	export RT_CRIU=$${RT_CRIU:-$$(scripts/get-criu)} && cargo test --locked --test engines -- $(ARGS) && \
-	$(if $(ARGS),true,cargo test --locked --test integration -- docker::)
+	$(if $(ARGS),true,cargo test --locked --test integration -- docker && cargo test --locked --test integration -- crio::)
 
 bench: ## rt against runc and crun (needs root; ARGS=--help lists what else it takes)
 	@scripts/setup bench

@@ -11,10 +11,12 @@ mod check;
 mod checkpoint;
 mod counter;
 mod create;
+mod crio;
 mod delete;
 mod diagnosis;
 mod diagnosis_restore;
 mod docker;
+mod docker_faults;
 mod events;
 mod exec;
 mod faults;
@@ -75,11 +77,13 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("images_command", images_command::cases())
         .module("checkpoint", checkpoint::cases())
         .module("create", create::cases())
+        .module("crio", crio::cases())
         .module("delete", delete::cases())
         .module("diagnosis", diagnosis::cases())
         .module("check", check::cases())
         .module("diagnosis_restore", diagnosis_restore::cases())
         .module("docker", docker::cases())
+        .module("docker_faults", docker_faults::cases())
         .module("events", events::cases())
         .module("exec", also_on_v2(exec::cases()))
         .module("faults", faults::cases())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::leftovers::TAG_VARIABLE;
+use crate::leftovers::{self, TAG_VARIABLE};
 use crate::runtime::{in_path, path_with_criu};
 use crate::wait::becomes_true;
 use crate::{Cmd, Fallible, Running, Test, patience};
@@ -259,6 +259,9 @@ impl Drop for Engine {
             becomes_true(Duration::from_secs(15), || !daemon.is_running());
             daemon.kill();
         }
+        // A monitor has podman clean up after its container, and podman mounts its store on itself whenever it starts.
+        let place = format!("{}/", self.home.place);
+        becomes_true(Duration::from_secs(5), || !leftovers::is_spoken_of(&place));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
         for place in

@@ -100,15 +100,25 @@ fn stays(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "@seccomp")
 }
 
+/// Whether a living process has these words in its command line.
+pub(crate) fn is_spoken_of(words: &str) -> bool {
+    let own = std::process::id().cast_signed();
+    pids().into_iter().any(|pid| pid != own && read(pid, "cmdline").contains(words) && is_alive(pid))
+}
+
 /// Living processes whose command line, environment or cgroup holds the tag.
 fn processes(tag: &str) -> Vec<(i32, String)> {
     let own = std::process::id().cast_signed();
-    entries(Path::new("/proc"))
+    pids()
         .into_iter()
-        .filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok())
         .filter(|pid| *pid != own && carries(*pid, tag) && is_alive(*pid))
         .map(|pid| (pid, read(pid, "cmdline").replace('\0', " ")))
         .collect()
+}
+
+fn pids() -> Vec<i32> {
+    let pid = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
+    entries(Path::new("/proc")).into_iter().filter_map(pid).collect()
 }
 
 fn carries(pid: i32, tag: &str) -> bool {

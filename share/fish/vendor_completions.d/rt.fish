@@ -122,7 +122,7 @@ complete -c rt -n "__fish_rt_using_subcommand docker" -l docker-binary -d 'The e
 complete -c rt -n "__fish_rt_using_subcommand docker" -l docker-home -d 'Where the engine keeps its containers [default: $DOCKER_HOME, or what the engine says]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand docker" -l criu-img-dir -d 'Where images are kept, a directory for each container [default: $CRIU_IMG_DIR, or criu_img in --docker-home]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand docker" -l criu-binary -d 'The criu to use [default: $CRIU_BINARY, or as rt finds it]' -r -F
-complete -c rt -n "__fish_rt_using_subcommand docker" -l dockerinit-binary -d 'What docker before 1.9 mounts at /.dockerinit: a path, or a name in --docker-home/init [default: $DOCKERINIT_BINARY]' -r -F
+complete -c rt -n "__fish_rt_using_subcommand docker" -l dockerinit-binary -d 'What docker before 1.9 mounts at /.dockerinit: a path, or a name in --docker-home/init [default: $DOCKERINIT_BINARY, or the one of docker\'s version]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand docker" -s c -l checkpoint -d 'Checkpoint a container'
 complete -c rt -n "__fish_rt_using_subcommand docker" -s r -l restore -d 'Restore a container'
 complete -c rt -n "__fish_rt_using_subcommand docker" -s v -l verbose -d 'Tell each step, CRIU\'s errors, and the restored process'

@@ -59,6 +59,25 @@ counting() {
 # says that the content is there already, whatever the runtime.
 settle() { sleep 3; }
 
+# `rt docker`, where the daemon sees its networks and its mounts.
+takeover() {
+    nsenter -m -n -t "$(cat "$KIT/pid")" env PATH="$PATH" DOCKER_BINARY="$D/bin/docker" CRIU_IMG_DIR="$D/images" "$RUNTIME" docker "$@"
+}
+
+# There and back, twice: from docker, standing alone, and back into docker.
+there_and_back() {
+    takeover -c "$C"
+    takeover -r --alone "$C"
+    local now
+    now=/proc/$(cat "$D/images/$(of .Id)/restore.pid")/root/tmp/n
+    rm "$now"
+    eventually test -s "$now"
+    [ "$(cut -d ' ' -f 1 "$now")" = "$(cat "$D/word")" ]
+    takeover -c "$C"
+    takeover -r "$C"
+    goes_on
+}
+
 of() { docker inspect --format "{{$1}}" "${2:-$C}"; }
 
 close_world() {

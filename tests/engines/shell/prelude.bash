@@ -147,7 +147,7 @@ daemon_again() {
 # With what it has started and what ends with it, a moment later: docker's containerd, which the next daemon would take for alive.
 kill_daemon() {
     local children child
-    children=$(pgrep -x -P "$(cat "$D/daemon")" containerd)
+    children=$(pgrep -x -P "$(cat "$D/daemon")" containerd) || true
     kill -9 "$(cat "$D/daemon")"
     for child in $(cat "$D/daemon") $children; do eventually eval "! kill -0 $child"; done
 }

@@ -4,7 +4,8 @@ use super::small_file;
 use crate::error::{Error, Result};
 use std::os::fd::BorrowedFd;
 
-const NAME: &str = "descriptors.json";
+/// Its name.
+pub(crate) const NAME: &str = "descriptors.json";
 
 /// Writes the file into an image directory.
 pub(crate) fn write(images: BorrowedFd<'_>, stdio: &[String; 3]) -> Result<()> {

@@ -8,7 +8,7 @@ use super::mount_root;
 use super::mounts::{self, Bind, External};
 use super::output::{Output, Stdio};
 use super::record::Record;
-use super::subject::{DOCKERINIT, short};
+use super::subject::{DOCKERINIT, end_remains, short};
 use super::tree::Tree;
 use super::{Allowances, DUMP_LOG, RESTORE_LOG};
 use crate::checkpoint::{criu_config, external, held::Held, images::Directories, network};
@@ -84,7 +84,7 @@ impl<'a> Plan<'a> {
     pub fn in_words(&self) -> Result<Value> {
         let dir = images::open_dir("/".as_ref())?;
         let request = self.to_criu(dir.as_fd());
-        let request = request.in_words(&self.request.images, &Stages { output: &Output::Ours, master: None });
+        let request = request.in_words(&self.request.images, &Stages::new(self, &Output::Ours));
         Ok(json!({"request": request, "root": self.tree, "mounts": self.binds}))
     }
 
@@ -167,15 +167,15 @@ pub fn restore_alone(
     tell: &mut dyn FnMut(&str),
     ready: &mut dyn FnMut(&Restored),
 ) -> Result<Restored> {
+    Plan::new(request)?;
+    let lock = Place::new(&request.images).hold()?;
     let plan = Plan::new(request)?;
+    end_remains(&plan.record, &request.container.id)?;
     tell(&format!("root file system: {}", json!(plan.tree)));
     let signals = if request.attach { Some(ops::prepare_attendance(false)?) } else { None };
     let (mut restored, master, carriers) = plan.bring_back()?;
     tell(&format!("container {} is process {}", short(&request.container.id), restored.pid));
-    let mut record = plan.record.clone();
-    // The next dump sees the mount made here, of which FUSE, say, does not tell the layers.
-    record.tree.get_or_insert_with(|| plan.tree.clone());
-    record.write_restored(images::open_dir(&request.images)?.as_fd(), &request.images, restored.pid)?;
+    drop(lock);
     ready(&restored);
     if let Some(signals) = signals {
         let child = adopt(restored.pid)?;
@@ -218,7 +218,7 @@ impl Plan<'_> {
         let session = launch.start()?;
         drop(view);
         let criu_request = Request { inherit_fds, ..self.to_criu(dirs.images().as_fd()) };
-        let mut stages = Stages { output: &output, master: None };
+        let mut stages = Stages::new(self, &output);
         let outcome = session.restore(&criu_request, &mut stages).map_err(Error::of_criu(&request.criu))?;
         let restored = Restored { pid: outcome.pid, output: output.path(), exit: None };
         Ok((restored, stages.master, stdio.into_carriers()))
@@ -263,11 +263,27 @@ impl Drop for MountPoint<'_> {
 
 /// What is done at CRIU's stages.
 struct Stages<'a> {
+    plan: &'a Plan<'a>,
     output: &'a Output,
     master: Option<OwnedFd>,
 }
 
+impl<'a> Stages<'a> {
+    fn new(plan: &'a Plan<'a>, output: &'a Output) -> Self {
+        Self { plan, output, master: None }
+    }
+}
+
 impl Notify for Stages<'_> {
+    /// Nothing runs yet: written down now, no container runs that is not known of, should we be killed.
+    fn post_restore(&mut self, pid: i32) -> Answer {
+        let Plan { request, record, tree, .. } = self.plan;
+        // The next dump sees the mount made here, of which FUSE, say, does not tell the layers.
+        let tree = record.tree.as_ref().unwrap_or(tree).clone();
+        let mut record = Record { tree: Some(tree), ..record.clone() };
+        Ok(record.write_restored(images::open_dir(&request.images)?.as_fd(), &request.images, pid)?)
+    }
+
     fn orphan_pts_master(&mut self, master: OwnedFd) -> Answer {
         match self.output {
             Output::Ours => self.master = Some(master),

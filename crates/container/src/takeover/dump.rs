@@ -38,10 +38,15 @@ pub struct Checkpoint {
 /// How long the engine may take to notice that its container has ended.
 const NOTICE: Duration = Duration::from_secs(15);
 
+/// How long what came in by exec may take to end.
+const PASSING: Duration = Duration::from_secs(1);
+
 /// What is going to be done.
 #[derive(Debug)]
 pub struct Plan<'a> {
     request: &'a Checkpoint,
+    /// What was written down before.
+    noted: Record,
     subject: Subject,
     criu_config: Option<String>,
 }
@@ -49,19 +54,36 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Looks at the container; nothing is changed.
     pub fn new(request: &'a Checkpoint) -> Result<Self> {
-        let noted = Place::new(&request.images).record()?;
+        let noted = match Place::new(&request.images).record() {
+            // What the engine knows to run needs no note of ours.
+            Err(error) if request.container.state.running => {
+                log::warn!("{}: {error}", request.images.display());
+                Record::default()
+            }
+            other => other?,
+        };
         subject::refuse(&request.container, request.leave_running)?;
         let dockerinit = request.dockerinit.as_deref();
         let subject = Subject::find(&request.engine, &request.container, &noted, dockerinit)?;
-        let plan = Self { request, subject, criu_config: criu_config::default_file()? };
+        let plan = Self { request, noted, subject, criu_config: criu_config::default_file()? };
         plan.refuse_outsiders()?;
         Ok(plan)
     }
 
-    /// CRIU dumps the tree below the first process, and what came in by exec would end with it.
+    /// CRIU dumps the tree below the first process, and what came in by exec would end with it. A check of the container's health is
+    /// soon over.
     fn refuse_outsiders(&self) -> Result<()> {
-        let outsiders = self.subject.outsiders(&self.request.container.id)?;
-        let Some(pid) = outsiders.first().filter(|_| !self.request.leave_running) else { return Ok(()) };
+        if self.request.leave_running {
+            return Ok(());
+        }
+        let since = Instant::now();
+        let pid = loop {
+            match self.subject.outsiders(&self.request.container.id)?.first() {
+                None => return Ok(()),
+                Some(_) if since.elapsed() < PASSING => std::thread::sleep(Duration::from_millis(20)),
+                Some(pid) => break *pid,
+            }
+        };
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         Err(Error::Request(format!(
             "process {pid} ({}) came in by exec, so the checkpoint would lose it: end it first",
@@ -117,18 +139,25 @@ fn cgroups(record: &Record) -> Cgroups {
 
 /// Dumps a container. `tell` hears of each step.
 pub fn checkpoint(request: &Checkpoint, tell: &mut dyn FnMut(&str)) -> Result<()> {
-    let plan = Plan::new(request)?;
-    let id = short(&request.container.id);
-    tell(&format!("container {id} is process {}", plan.subject.pid));
+    Plan::new(request)?;
     let place = Place::new(&request.images);
     let dirs = Directories::create(&request.images, None)?;
-    place.remove_images()?;
-    let dumped = plan.dump(&dirs);
+    let held = place.hold()?;
+    // Once more: another one may have been at work meanwhile.
+    let plan = Plan::new(request)?;
+    tell(&format!("container {} is process {}", short(&request.container.id), plan.subject.pid));
+    tell(&format!("root file system: {}", json!(plan.subject.record.tree)));
+    place.put_aside()?;
+    let dumped = plan.dump(&dirs, held.as_fd());
     if dumped.is_err() {
-        // Half a checkpoint is none; what the log says is worth keeping.
-        place.remove_images()?;
+        // What the log says is worth keeping.
+        place.put_back()?;
+        if plan.noted != Record::default() {
+            plan.noted.write(dirs.images().as_fd())?;
+        }
     }
     dumped.map_err(Error::of_criu(&request.criu))?;
+    place.drop_aside()?;
     tell(&format!("images are in {}", request.images.display()));
     if let Some(uid) = plan.subject.mapped_root {
         dirs.share_with(uid)?;
@@ -140,10 +169,12 @@ pub fn checkpoint(request: &Checkpoint, tell: &mut dyn FnMut(&str)) -> Result<()
 }
 
 impl Plan<'_> {
-    fn dump(&self, dirs: &Directories) -> criu::Result<()> {
+    /// CRIU holds the directory, too: it goes on for a while when we are killed.
+    fn dump(&self, dirs: &Directories, held: BorrowedFd<'_>) -> criu::Result<()> {
         let session = {
             let _view = criu::kernel_cache::view();
             let mut launch = criu::Launch::new(self.request.criu.clone());
+            launch.pass(held);
             launch.outlive_us();
             launch.start()?
         };
@@ -155,20 +186,34 @@ impl Plan<'_> {
     fn after_the_end(&self, place: &Place<'_>, tell: &mut dyn FnMut(&str)) -> Result<()> {
         place.forget_restored()?;
         if self.subject.is_alone {
+            self.wait_for_its_end();
             remove_cgroups(&self.subject.record);
             return Ok(());
         }
         tell("waiting for the engine to notice");
+        if let Err(problem) = self.is_noticed() {
+            log::warn!("the checkpoint is complete, but {problem}");
+        }
+        Ok(())
+    }
+
+    /// Whose child it is has to notice, too: until then nobody else can have its pid, as a container in the host's pid namespace must.
+    fn wait_for_its_end(&self) {
+        let since = Instant::now();
+        let is_there = || Path::new("/proc").join(self.subject.pid.to_string()).exists();
+        while is_there() && since.elapsed() < PASSING {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the engine knows that the container has ended.
+    fn is_noticed(&self) -> Result<()> {
         let (engine, id) = (&self.request.engine, &self.request.container.id);
         let since = Instant::now();
         while engine.inspect(id)?.state.running {
             if since.elapsed() > NOTICE {
-                log::warn!(
-                    "{}: the engine still believes that {} runs",
-                    engine.program().display(),
-                    short(id)
-                );
-                break;
+                let program = engine.program().display();
+                return Err(Error::Request(format!("{program} still believes that {} runs", short(id))));
             }
             std::thread::sleep(Duration::from_millis(100));
         }

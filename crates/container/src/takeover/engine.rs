@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 pub struct Engine {
     program: PathBuf,
     kind: Kind,
+    /// What it says of its version.
+    version: String,
 }
 
 /// Whose words it speaks.
@@ -27,10 +29,18 @@ impl Engine {
     /// The engine whose command is `program`: a path, or a name to be found in PATH. What it is it says itself: `docker` may
     /// well be podman.
     pub fn find(program: &Path) -> Result<Self> {
-        let unknown = Self { program: program.to_owned(), kind: Kind::Docker };
+        let unknown = Self { program: program.to_owned(), kind: Kind::Docker, version: String::new() };
         let version = unknown.ask(&["--version"])?;
         let kind = if version.to_lowercase().contains("podman") { Kind::Podman } else { Kind::Docker };
-        Ok(Self { kind, ..unknown })
+        Ok(Self { kind, version, ..unknown })
+    }
+
+    /// The file, below `init` in its home, that docker before 1.9 mounts at /.dockerinit.
+    pub fn dockerinit(&self) -> Option<String> {
+        let version = self.version.split_once("version ")?.1.split([',', ' ', '\n']).next()?;
+        let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
+        let number = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        (self.kind == Kind::Docker && number < (1, 9)).then(|| format!("dockerinit-{version}"))
     }
 
     /// Whose words it speaks.
@@ -103,10 +113,17 @@ impl Engine {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why").trim();
-        Err(Error::Request(format!("{program}: {}", last.strip_prefix("Error: ").unwrap_or(last))))
+        Err(Error::Request(format!("{program}: {}", reason(&String::from_utf8_lossy(&output.stderr)))))
     }
+}
+
+/// The error in what a command says: the last one with all that is said of it, or the last line.
+fn reason(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let Some(last) = lines.len().checked_sub(1) else { return "it does not say why".into() };
+    let first = lines.iter().rposition(|line| line.starts_with("Error")).unwrap_or(last);
+    let text = sys::one_line(&lines[first..].join(", "));
+    text.strip_prefix("Error: ").unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]
@@ -132,11 +149,35 @@ mod tests {
     }
 
     #[test]
+    fn old_dockers_mount_their_own_init() {
+        let of = |version: &str, kind| {
+            let version = version.to_owned();
+            Engine { program: PathBuf::from("docker"), kind, version }.dockerinit()
+        };
+        let docker = |version| of(version, Kind::Docker);
+        assert_eq!(docker("Docker version 1.8.3, build f4bf5c7\n").as_deref(), Some("dockerinit-1.8.3"));
+        assert_eq!(docker("Docker version 0.9.1-dev, build 1").as_deref(), Some("dockerinit-0.9.1-dev"));
+        for newer in
+            ["Docker version 1.9.0, build 1", "Docker version 20.10.24+dfsg1, build 297e128", "nonsense"]
+        {
+            assert_eq!(docker(newer), None, "{newer}");
+        }
+        assert_eq!(of("podman version 1.8.2", Kind::Podman), None);
+    }
+
+    #[test]
     fn its_last_word_is_the_error() {
         let (_dir, path) =
             engine("echo warning >&2; echo 'Error: no such container x' >&2; echo >&2; exit 125");
         let error = Engine::find(&path).unwrap_err().to_string();
         assert_eq!(error, format!("{}: no such container x", path.display()));
+        let daemon = "WARNING: x\nError response from daemon: OCI runtime restore failed\nlog file: /restore.log: unknown\n";
+        assert_eq!(
+            reason(daemon),
+            "Error response from daemon: OCI runtime restore failed, log file: /restore.log: unknown"
+        );
+        assert_eq!(reason("Error: a\nError: b\n"), "b");
+        assert_eq!(reason(" \n"), "it does not say why");
         let error = Engine::find(Path::new("/no/docker")).unwrap_err().to_string();
         assert!(error.starts_with("/no/docker not found: install docker or podman"), "{error}");
     }

@@ -4,7 +4,8 @@
 use super::engine::{Engine, Kind};
 use super::images::Place;
 use super::inspect::Inspect;
-use super::subject::short;
+use super::record::Record;
+use super::subject::{end_remains, short};
 use crate::error::{Error, Result, Step};
 use criu::log::{Expected, Line};
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ pub struct HandBack {
 #[derive(Debug)]
 pub struct Plan<'a> {
     request: &'a HandBack,
+    record: Record,
     /// Where the engine looks for the images.
     place: PathBuf,
     words: Vec<&'a str>,
@@ -43,7 +45,7 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Looks at images and engine; nothing is changed.
     pub fn new(request: &'a HandBack) -> Result<Self> {
-        super::check_images(&request.images, &request.container)?;
+        let record = super::check_images(&request.images, &request.container)?;
         let container = &request.container;
         let place = match request.engine.kind() {
             Kind::Docker => container.docker_dir().map(|dir| dir.join("checkpoints").join(CHECKPOINT)),
@@ -56,6 +58,7 @@ impl<'a> Plan<'a> {
                 short(&container.id)
             ))
         })?;
+        refuse_its_own(request, &place)?;
         let mut words = request.engine.restore_words(&container.id);
         let allowed = request.allow.words();
         match request.engine.kind() {
@@ -66,7 +69,7 @@ impl<'a> Plan<'a> {
                 return Err(Error::Request(format!("docker restores without {words}: pass --alone")));
             }
         }
-        Ok(Self { request, place, words })
+        Ok(Self { request, record, place, words })
     }
 
     /// The engine's command, for people.
@@ -78,16 +81,39 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Podman keeps a checkpoint of its own at the same place; the one that the container has ended with is newer than ours.
+fn refuse_its_own(request: &HandBack, place: &Path) -> Result<()> {
+    if !request.container.state.checkpointed || !is_foreign(&request.images, place) {
+        return Ok(());
+    }
+    Err(Error::Request(format!(
+        "{} has a checkpoint of its own of container {}, in {}: have it restore that one, or remove it first",
+        request.engine.program().display(),
+        short(&request.container.id),
+        place.display()
+    )))
+}
+
+/// Whether a checkpoint is there that is not the one here. What a killed `rt` has left there is the same.
+fn is_foreign(images: &Path, place: &Path) -> bool {
+    let inventory = |dir: &Path| std::fs::read(dir.join("inventory.img")).ok();
+    let its = inventory(place);
+    its.is_some() && its != inventory(images)
+}
+
 /// Has the engine restore a container; its first process. `tell` hears of each step.
 pub fn hand_back(request: &HandBack, tell: &mut dyn FnMut(&str)) -> Result<i32> {
+    Plan::new(request)?;
+    let _lock = Place::new(&request.images).hold()?;
     let plan = Plan::new(request)?;
+    end_remains(&plan.record, &request.container.id)?;
     let log_dir = super::images::open_dir(&request.container.static_dir).ok();
     let log = log_dir.as_ref().map(|dir| Expected::new(dir.as_fd(), super::RESTORE_LOG));
     let handed = Handed::new(&request.images, &plan.place)?;
     tell(&format!("images for the engine are in {}", plan.place.display()));
     let done = plan.ask(tell);
     if let Err(error) = done {
-        return Err(diagnosed(error, log.as_ref()));
+        return Err(diagnosed(&error, log.as_ref()));
     }
     drop(handed);
     let now = request.engine.inspect(&request.container.id)?;
@@ -117,18 +143,28 @@ fn is_busy(said: &str) -> bool {
     said.contains("content sha256:") && said.contains("already exists")
 }
 
-/// The images, where the engine looks for them; dropped, they are there no more.
+/// The images, where the engine looks for them; dropped, they are there no more, and what was there before is.
 struct Handed<'a>(&'a Path);
 
 impl<'a> Handed<'a> {
     fn new(images: &Path, place: &'a Path) -> Result<Self> {
         let handed = Self(place);
-        // What an earlier one left that was killed.
-        if place.exists() {
+        if is_foreign(images, place) {
+            let step = || format!("move {} aside", place.display());
+            // An older one, if an earlier one of us was killed.
+            let _ = std::fs::remove_dir_all(handed.aside());
+            std::fs::rename(place, handed.aside()).step(step)?;
+        } else if place.exists() {
+            // What an earlier one left that was killed.
             std::fs::remove_dir_all(place).step(|| format!("remove {}", place.display()))?;
         }
         Place::new(images).hand_to(place)?;
         Ok(handed)
+    }
+
+    /// Where the engine's own is meanwhile, which it was told to keep.
+    fn aside(&self) -> PathBuf {
+        self.0.with_extension("kept")
     }
 }
 
@@ -136,17 +172,18 @@ impl Drop for Handed<'_> {
     fn drop(&mut self) {
         // podman removes them itself.
         let _ = std::fs::remove_dir_all(self.0);
+        let _ = std::fs::rename(self.aside(), self.0);
     }
 }
 
-/// The engine's error, with what CRIU's log says where the engine keeps it.
-fn diagnosed(error: Error, log: Option<&Expected<'_>>) -> Error {
+/// The engine's error, with what CRIU's log says where the engine keeps it. Its runtime may not be able to do what CRIU can: runc does
+/// not know mounts below a bind mount, say.
+fn diagnosed(error: &Error, log: Option<&Expected<'_>>) -> Error {
     let log = log.map(Expected::read).unwrap_or_default();
-    let Some(found) = criu::diagnose::diagnose(&log.lines) else {
-        return match log.cause() {
-            Some(line) => Error::Request(format!("{error}: {}", sys::one_line(&Line::to_string(line)))),
-            None => error,
-        };
+    let cause = match (criu::diagnose::diagnose(&log.lines), log.cause()) {
+        (Some(found), _) => format!(": {found}: {}", sys::one_line(&found.line)),
+        (None, Some(line)) => format!(": {}", sys::one_line(&Line::to_string(line))),
+        (None, None) => String::new(),
     };
-    Error::Request(format!("{error}: {found}: {}", sys::one_line(&found.line)))
+    Error::Request(format!("{error}{cause} (--alone restores it without the engine)"))
 }

@@ -20,6 +20,9 @@ pub struct Inspect {
     pub(super) hosts_path: PathBuf,
     #[serde(deserialize_with = "or_default")]
     pub(super) hostname_path: PathBuf,
+    /// Where its output is kept.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) log_path: PathBuf,
     /// podman's directory of the container.
     #[serde(deserialize_with = "or_default")]
     pub(super) static_dir: PathBuf,
@@ -45,6 +48,9 @@ pub(super) struct State {
     pub(super) running: bool,
     pub(super) paused: bool,
     pub(super) pid: i32,
+    /// It was ended by a checkpoint of podman's own, which can be restored.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) checkpointed: bool,
 }
 
 /// Where its files are.
@@ -148,9 +154,10 @@ impl Inspect {
         all.filter(|(place, source)| place.is_absolute() && source.is_absolute()).collect()
     }
 
-    /// docker's directory of the container: the one that holds its hostname.
+    /// docker's directory of the container: the one that holds its files. Some of them are another container's whose network it shares.
     pub(super) fn docker_dir(&self) -> Option<&Path> {
-        self.hostname_path.parent().filter(|dir| dir.ends_with(&self.id))
+        let files = [&self.hostname_path, &self.resolv_conf_path, &self.hosts_path, &self.log_path];
+        files.into_iter().find_map(|file| file.parent().filter(|dir| dir.ends_with(&self.id)))
     }
 }
 
@@ -186,6 +193,17 @@ mod tests {
         assert_eq!(of("/etc/hosts"), Some("/srv/hosts"), "the user's own wins");
         assert_eq!(of("/etc/hostname"), Some("/var/lib/docker/containers/0123abcd/hostname"));
         assert_eq!(of("/run"), None);
+        assert_eq!(inspect.docker_dir(), Some(Path::new("/var/lib/docker/containers/0123abcd")));
+    }
+
+    #[test]
+    fn dockers_directory_is_found_where_the_network_is_anothers() {
+        let shared =
+            DOCKER.replace("/0123abcd/hostname", "/4567/hostname").replace("/0123abcd/hosts", "/4567/hosts");
+        let shared = shared.replace("/0123abcd/resolv.conf", "/4567/resolv.conf");
+        assert_eq!(Inspect::parse(&shared).unwrap().docker_dir(), None);
+        let log = "\"LogPath\":\"/var/lib/docker/containers/0123abcd/0123abcd-json.log\",\"ResolvConfPath\"";
+        let inspect = Inspect::parse(&shared.replace("\"ResolvConfPath\"", log)).unwrap();
         assert_eq!(inspect.docker_dir(), Some(Path::new("/var/lib/docker/containers/0123abcd")));
     }
 

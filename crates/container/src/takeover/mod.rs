@@ -48,7 +48,11 @@ pub const RESTORE_LOG: &str = "restore.log";
 /// error tells what is left, and why that is not enough: podman's archive begins with its own record of the container, which none of
 /// its commands prints, and its writable layer is gone.
 pub fn find(engine: &Engine, home: &Path, named: &str) -> Result<Inspect> {
-    let unknown = |error| {
+    let unknown = |error: Error| {
+        // Another one, say of a daemon that does not run, says nothing of the container.
+        if !error.to_string().to_lowercase().contains("no such") {
+            return error;
+        }
         let Some(images) = images::of_unknown(home, named) else { return error };
         let advice = match engine.kind() {
             Kind::Docker => "docker keeps nothing of a container that it has removed",

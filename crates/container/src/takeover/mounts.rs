@@ -45,13 +45,18 @@ const OWN: [&str; 12] = [
     "pstore",
 ];
 
-/// Sorts a container's mounts; `told` is what the engine says of their sources.
+/// Sorts a container's mounts; `told` is what the engine says of their sources. In a cgroup namespace of its own (`has_cgroups`) a v1
+/// hierarchy is no bind mount: CRIU mounts it again, and runc expects that it does.
 pub(super) fn external(
     container: &[Mount],
     host: &[Mount],
     told: &BTreeMap<PathBuf, PathBuf>,
+    has_cgroups: bool,
 ) -> Vec<External> {
     let is_own_system = |mount: &&Mount| {
+        if has_cgroups && mount.fstype == "cgroup" {
+            return true;
+        }
         let whole = OWN.contains(&mount.fstype.as_str()) && mount.root == Path::new("/");
         let is_outside = told.contains_key(&mount.place) || came_with_another(mount, host, told);
         mount.place == Path::new("/") || (whole && !is_outside)
@@ -139,7 +144,10 @@ mod tests {
     #[test]
     fn what_is_the_containers_own_is_told_from_what_is_the_hosts() {
         let told = BTreeMap::from([("/data".into(), "/srv/data".into())]);
-        let found = external(&mountinfo::parse(CONTAINER), &mountinfo::parse(HOST), &told);
+        let find =
+            |has_cgroups| external(&mountinfo::parse(CONTAINER), &mountinfo::parse(HOST), &told, has_cgroups);
+        assert!(find(true).iter().all(|one| !one.destination.starts_with("/sys/fs/cgroup")));
+        let found = find(false);
         let places: Vec<_> = found
             .iter()
             .map(|one| (one.destination.to_str().unwrap(), one.seen[0].to_str().unwrap(), one.told.is_some()))

@@ -10,11 +10,12 @@ use crate::checkpoint::outsiders::not_below;
 use crate::error::{Error, Result, Step};
 use crate::mountinfo::{self, Mount};
 use crate::ops;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What a dump needs to know of a container.
 #[derive(Debug)]
@@ -52,9 +53,11 @@ impl Subject {
         let known = noted.tree.clone().filter(|_| is_alone);
         let tree = known.or_else(|| Tree::of_mount(root, Path::new("/sys")));
         let tree = tree.or_else(|| directory(root, &host, pid));
-        let external = mounts::external(&mounts, &host, &told);
+        let has_cgroups = own_namespace(pid, "cgroup")?.is_some();
+        let external = mounts::external(&mounts, &host, &told, has_cgroups);
         let is_joined = joins_network(engine.kind(), inspect);
-        let network = network_of(pid)?.filter(|_| is_joined || (is_alone && noted.external_network));
+        let network =
+            own_namespace(pid, "net")?.filter(|_| is_joined || (is_alone && noted.external_network));
         let cgroup_path = format!("/proc/{pid}/cgroup");
         let cgroups = read_to_string(&cgroup_path).step(|| format!("read {cgroup_path}"))?;
         Ok(Self {
@@ -79,21 +82,68 @@ impl Subject {
 
     /// The processes that belong to the container and that CRIU would not see: what an engine `exec`s has its parent outside.
     pub(super) fn outsiders(&self, id: &str) -> Result<Vec<i32>> {
-        let mut parents = BTreeMap::new();
-        for entry in std::fs::read_dir("/proc").step(|| "read /proc".into())? {
-            let name = entry.step(|| "read /proc".into())?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
-                continue;
-            };
-            let is_member = read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(id));
-            if let Some(stat) = is_member.then(|| sys::proc::stat(pid)).transpose()?.flatten()
-                && !stat.is_dead()
-            {
-                parents.insert(pid.as_raw_pid(), stat.parent);
-            }
-        }
-        Ok(not_below(&parents, self.pid))
+        Ok(not_below(&members(&self.record.cgroups, id)?, self.pid))
     }
+}
+
+/// The living processes in a container's cgroups, with their parents. An engine's own monitor may be in one whose name holds the
+/// container's id as well (`libpod-conmon-ID.scope`).
+fn members(cgroups: &[(String, String)], id: &str) -> Result<BTreeMap<i32, i32>> {
+    let trunks: Vec<(&str, PathBuf)> = cgroups
+        .iter()
+        .filter_map(|(controllers, path)| Some((controllers.as_str(), trunk(path, id)?)))
+        .collect();
+    let is_member = |memberships: &str| {
+        let is_inside = |(controllers, path): (&str, &str)| {
+            trunks.iter().any(|(of, trunk)| *of == controllers && Path::new(path).starts_with(trunk))
+        };
+        memberships.lines().filter_map(fields).any(is_inside)
+    };
+    let mut members = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").step(|| "read /proc".into())? {
+        let name = entry.step(|| "read /proc".into())?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        let is_here = read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| is_member(&text));
+        if let Some(stat) = is_here.then(|| sys::proc::stat(pid)).transpose()?.flatten()
+            && !stat.is_dead()
+        {
+            members.insert(pid.as_raw_pid(), stat.parent);
+        }
+    }
+    Ok(members)
+}
+
+/// Ends what is in the cgroups of a container that does not run: the tasks of a restore that was killed, which wait for their criu.
+pub(super) fn end_remains(record: &Record, id: &str) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        let remains = members(&record.cgroups, id)?;
+        if remains.is_empty() {
+            return Ok(());
+        }
+        if since.elapsed() > REMAINS {
+            let pids = remains.keys().map(i32::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Error::Request(format!(
+                "container {} does not run, but processes are left of it: {pids}",
+                short(id)
+            )));
+        }
+        for pid in remains.into_keys().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// How long they may take to end.
+const REMAINS: Duration = Duration::from_secs(5);
+
+/// A container's own cgroup, of the path of one that it may have divided: all up to the name that holds its id.
+fn trunk(path: &str, id: &str) -> Option<PathBuf> {
+    let holds = |dir: &&Path| dir.file_name().is_some_and(|name| name.to_string_lossy().contains(id));
+    Path::new(path).ancestors().filter(holds).last().map(Path::to_owned)
 }
 
 /// Where engines before 1.9 mount their own init.
@@ -156,10 +206,10 @@ fn joins_network(kind: Kind, inspect: &Inspect) -> bool {
     is_anothers || (kind == Kind::Podman && !inspect.network_settings.sandbox_key.is_empty())
 }
 
-/// A process' network namespace, unless it is ours too.
-fn network_of(pid: i32) -> Result<Option<u64>> {
+/// The inode of a process' namespace, unless it is ours too.
+fn own_namespace(pid: i32, kind: &str) -> Result<Option<u64>> {
     let inode = |process: &str| {
-        let path = format!("/proc/{process}/ns/net");
+        let path = format!("/proc/{process}/ns/{kind}");
         std::fs::metadata(&path).map(|meta| meta.ino()).step(|| format!("stat {path}"))
     };
     let its = inode(&pid.to_string())?;
@@ -195,11 +245,13 @@ fn is_same(path: &Path, pid: i32, place: &Path) -> bool {
 /// Of the lines of /proc/PID/cgroup (`ID:CONTROLLERS:PATH`, cgroups(7)) those that lead to the container's own cgroup, whose name
 /// holds its id with every engine.
 fn own_cgroups(memberships: &str, id: &str) -> Vec<(String, String)> {
-    let fields = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
-    };
-    memberships.lines().filter_map(fields).filter(|(_, path)| path.contains(id)).collect()
+    let own = memberships.lines().filter_map(fields).filter(|(_, path)| path.contains(id));
+    own.map(|(controllers, path)| (controllers.to_owned(), path.to_owned())).collect()
+}
+
+/// The controllers and the path of such a line.
+fn fields(line: &str) -> Option<(&str, &str)> {
+    line.split_once(':')?.1.split_once(':')
 }
 
 /// The host's id of a user namespace's root (proc_pid_uid_map(5)).
@@ -243,6 +295,16 @@ mod tests {
         let paused = r#"[{"Id":"0123456789abcdef","State":{"Running":true,"Paused":true,"Pid":1}}]"#;
         let error = process(&Inspect::parse(paused).unwrap(), &Record::default()).unwrap_err();
         assert!(error.to_string().contains("unpause"), "{error}");
+    }
+
+    #[test]
+    fn a_divided_cgroup_is_the_containers_and_its_monitors_is_not() {
+        let own = PathBuf::from("/machine.slice/libpod-0123.scope");
+        for path in ["/machine.slice/libpod-0123.scope", "/machine.slice/libpod-0123.scope/container"] {
+            assert_eq!(trunk(path, "0123"), Some(own.clone()), "{path}");
+        }
+        assert!(!Path::new("/machine.slice/libpod-conmon-0123.scope").starts_with(&own));
+        assert_eq!(trunk("/machine.slice", "0123"), None);
     }
 
     #[test]

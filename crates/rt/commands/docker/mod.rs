@@ -144,6 +144,9 @@ impl Arguments {
             },
         };
         let named = words.next();
+        if named == Some("") {
+            bail!("no container was named");
+        }
         if let Some(word) = words.next() {
             bail!("unexpected argument {word:?}: one container at a time");
         }
@@ -287,6 +290,7 @@ mod tests {
             ("docker web", "need either"),
             ("docker -c -r web", "exclude"),
             ("docker checkpoint a b", "unexpected argument \"b\""),
+            ("docker -r ", "no container was named"),
         ] {
             assert!(arguments(line).action().unwrap_err().to_string().contains(word), "{line}");
         }

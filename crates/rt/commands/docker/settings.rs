@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// The criu to use [default: $CRIU_BINARY, or as rt finds it]
     #[arg(long, value_name = "PROGRAM")]
     criu_binary: Option<PathBuf>,
-    /// What docker before 1.9 mounts at /.dockerinit: a path, or a name in --docker-home/init [default: $DOCKERINIT_BINARY]
+    /// What docker before 1.9 mounts at /.dockerinit: a path, or a name in --docker-home/init [default: $DOCKERINIT_BINARY, or the one of docker's version]
     #[arg(long, value_name = "PROGRAM")]
     dockerinit_binary: Option<PathBuf>,
 }
@@ -68,10 +68,11 @@ impl Settings {
         Ok(container::find_criu(Some(path.as_os_str()), None)?)
     }
 
-    /// The init of an old engine, if one was named.
+    /// The init of an old engine: the one that was named, or its version's.
     pub(super) fn dockerinit(&self, engine: &Engine) -> anyhow::Result<Option<PathBuf>> {
-        let Some(said) = &self.dockerinit else { return Ok(None) };
-        let path = if said.is_absolute() { said.clone() } else { self.home(engine)?.join("init").join(said) };
+        let name = self.dockerinit.clone().or_else(|| engine.dockerinit().map(PathBuf::from));
+        let Some(name) = name else { return Ok(None) };
+        let path = if name.is_absolute() { name } else { self.home(engine)?.join("init").join(name) };
         if !path.exists() {
             bail!("{} does not exist", path.display());
         }
@@ -89,7 +90,7 @@ fn absolute(path: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
     Ok(path.map(std::path::absolute).transpose()?)
 }
 
-fn in_path(name: &Path) -> Option<PathBuf> {
+pub(super) fn in_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_absolute() && file.is_file())
 }

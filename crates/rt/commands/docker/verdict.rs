@@ -1,5 +1,6 @@
 //! What is said of an operation: one line at its end, and with --verbose the way there.
 
+use super::settings::in_path;
 use super::{Action, Subject};
 use crate::exit::Exit;
 use crate::output;
@@ -26,9 +27,20 @@ impl Verdict {
     /// What is used.
     pub(super) fn surroundings(&self, subject: &Subject) -> anyhow::Result<()> {
         if self.verbose {
-            output::line(&format!("docker binary: {}", subject.engine.program().display()))?;
-            output::line(&format!("criu binary: {}", subject.criu.display()))?;
-            output::line(&format!("image directory: {}", subject.images.display()))?;
+            let engine = subject.engine.program();
+            let engine = in_path(engine).unwrap_or_else(|| engine.to_owned());
+            let all = [
+                ("docker binary", Some(&engine)),
+                ("dockerinit binary", subject.dockerinit.as_ref()),
+                ("criu binary", Some(&subject.criu)),
+                ("image directory", Some(&subject.images)),
+            ];
+            for (what, path) in all {
+                let Some(path) = path else { continue };
+                // As the script has it: where the program really is.
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                output::line(&format!("{what}: {}", path.display()))?;
+            }
         }
         Ok(())
     }
