@@ -99,6 +99,7 @@ impl<'a> Plan<'a> {
                     // At this level it tells of all mounts, from which a root can be mounted again when nobody else knows.
                     log_level: Some(criu::LogLevel::Debug),
                     config_file: self.criu_config.clone(),
+                    work_path: Some(self.request.images.clone()),
                     ..criu::Images::new(dir)
                 },
             )
@@ -121,7 +122,7 @@ pub fn checkpoint(request: &Checkpoint, tell: &mut dyn FnMut(&str)) -> Result<()
     let id = short(&request.container.id);
     tell(&format!("container {id} is process {}", plan.subject.pid));
     let place = Place::new(&request.images);
-    let dirs = Directories::create(&request.images, None)?;
+    let dirs = Directories::create(&request.images, None)?.building_on(None, None)?;
     place.remove_images()?;
     let dumped = plan.dump(&dirs);
     if dumped.is_err() {
