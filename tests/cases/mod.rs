@@ -19,6 +19,7 @@ mod events;
 mod exec;
 mod faults;
 mod features;
+mod handed;
 mod handover;
 mod hooks;
 mod idmap;
@@ -113,6 +114,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("limits", limits::cases())
         .module("apparmor", apparmor::cases())
         .module("calls", calls::cases())
+        .module("handed", handed::cases())
         .module("handover", handover::cases())
         .module("hooks", hooks::cases())
         .module("namespaces", also_on_v2(namespaces::cases()))

@@ -53,7 +53,7 @@ classes! {
         "close it first"
     SocketNamespace "socket-namespace"
         "a socket belongs to a network namespace outside"
-        "declare that namespace external: --external net[INODE]:NAME"
+        "close it first, or run the container in that namespace: CRIU looks for sockets in those of the container's processes"
     SocketCorked "socket-corked"
         "a UDP socket holds back a packet"
         "try again when it has been sent"

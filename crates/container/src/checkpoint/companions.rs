@@ -1,7 +1,7 @@
 //! The files that `rt` puts beside CRIU's images.
 
 use super::descriptors;
-use super::files::StdioNames;
+use super::files::Found;
 use super::images::Directories;
 use super::manifest::Manifest;
 use crate::error::Result;
@@ -29,9 +29,9 @@ pub(super) struct Companions<'a> {
 impl Companions<'_> {
     /// Writes them, with what was found while the container stood still. CRIU waits meanwhile and can still let the container go
     /// on, so a full disk loses nobody.
-    pub(super) fn write(&self, stdio: &StdioNames, hollow: &[Hollow]) -> Result<()> {
+    pub(super) fn write(&self, found: &Found, hollow: &[Hollow]) -> Result<()> {
         let images = self.dirs.images().as_fd();
-        let manifest = Manifest::new(stdio.clone(), self.new_network, hollow.to_vec(), self.notify);
+        let manifest = Manifest::new(found.clone(), self.new_network, hollow.to_vec(), self.notify);
         manifest.made_by(self.criu.as_ref()).write(images)?;
         descriptors::write(images, self.stdio_links)?;
         self.owner.map_or(Ok(()), |uid| self.dirs.share_with(uid))?;

@@ -2,7 +2,7 @@
 
 use super::companions::Companions;
 use super::external::{self, HollowMounts};
-use super::files::{self, StdioNames};
+use super::files::{self, Found};
 use super::{After, outsiders, sockets, stopped};
 use crate::error::{Error, Result};
 use crate::progress::Gauge;
@@ -29,8 +29,8 @@ pub(super) struct Frozen<'a> {
     /// The record says that it is.
     noted: bool,
     since: Option<Instant>,
-    /// The files of the host that were found as stdio.
-    stdio: StdioNames,
+    /// What of the host was found open.
+    found: Found,
     /// The search for tmpfs that need not be dumped, unless each is to be.
     hollow_mounts: Option<HollowMounts<'a>>,
     /// The mounts that were found hollow.
@@ -63,7 +63,7 @@ impl<'a> Frozen<'a> {
             criu: None,
             noted: false,
             since: None,
-            stdio: Default::default(),
+            found: Found::default(),
             hollow_mounts,
             hollow: Vec::new(),
             companions,
@@ -164,10 +164,8 @@ impl Notify for Frozen<'_> {
 
     fn query_external_files(&mut self) -> Answer<ExternalFiles> {
         self.seizing = None;
-        self.stdio = files::find(&self.record)?;
-        let mut external: Vec<String> = self.stdio.iter().flatten().cloned().collect();
-        // stdout and stderr may be one file; CRIU wants each name once.
-        external.dedup();
+        self.found = files::find(&self.record)?;
+        let mut external: Vec<String> = self.found.names().collect();
         if let Some(mounts) = &self.hollow_mounts {
             self.hollow = mounts.find()?;
         }
@@ -176,7 +174,7 @@ impl Notify for Frozen<'_> {
     }
 
     fn post_dump(&mut self) -> Answer {
-        self.companions.write(&self.stdio, &self.hollow)?;
+        self.companions.write(&self.found, &self.hollow)?;
         self.written = true;
         Ok(())
     }

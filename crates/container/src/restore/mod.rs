@@ -123,7 +123,7 @@ fn bring_back(
     let namespaces = bundle.config.namespaces()?;
     let manifest = Manifest::read(images.images())?;
     // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
-    let stdio = Stdio::of_images(images.images(), &manifest)?;
+    let stdio = Stdio::of_images(images.images(), &manifest, &request.passed)?;
     if manifest.notify {
         crate::notify::make_directory(entry)?;
     }
@@ -185,7 +185,7 @@ fn bring_back(
     }
     let master = events.master();
     handed.remove();
-    record.stdio = stdio.links();
+    (record.stdio, record.passed) = stdio.links();
     Ok(Restored {
         child: note_init(entry, record, outcome.pid)?,
         master,

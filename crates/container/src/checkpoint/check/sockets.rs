@@ -1,6 +1,7 @@
 //! The sockets that a container's processes have open.
 
 use super::Allowed;
+use super::descriptors::Descriptor;
 use super::finding::Finding;
 use super::proc::text;
 use super::processes::Process;
@@ -164,9 +165,20 @@ pub(super) fn judge(
         found.extend(
             sockets.unix.get(&inode).and_then(|socket| judge_unix(socket, &inside, sockets, &who, allowed)),
         );
+        found.extend(
+            elsewhere(descriptor, inode, sockets)
+                .map(|socket| Finding::fails(Class::SocketNamespace, format!("{socket}, {who}"))),
+        );
         findings.extend(found.into_iter().map(|finding| finding.of(process.pid)));
     }
     findings
+}
+
+/// A unix socket of a network namespace in which no process of the container is. Where the kernel tells of none at all, nothing is known.
+fn elsewhere(descriptor: &Descriptor, inode: u64, sockets: &Sockets) -> Option<String> {
+    let is_unix = descriptor.protocol.starts_with("UNIX");
+    let is_known = sockets.unix.is_empty() || sockets.unix.contains_key(&inode);
+    (is_unix && !is_known).then(|| format!("socket {inode}"))
 }
 
 fn is_internet(protocol: &str) -> bool {
@@ -205,7 +217,8 @@ fn judge_unix(
     let name = other.map(|other| other.name.as_str()).filter(|name| !name.is_empty());
     let to = name.map_or_else(|| format!("inode {peer}"), |name| format!("{name} (inode {peer})"));
     let object = format!("socket {} to {to}, {who}", socket.inode);
-    let is_named = allowed.is_external(&format!("unix[{}]", socket.inode));
+    let is_handed = allowed.handed.contains(&format!("socket:[{}]", socket.inode));
+    let is_named = is_handed || allowed.is_external(&format!("unix[{}]", socket.inode));
     let class = if other.is_none() {
         Class::UnixElsewhere
     } else if !socket.is_datagram {
@@ -226,7 +239,6 @@ fn judge_unix(
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
-    use super::super::descriptors::Descriptor;
     use super::*;
 
     const HEAD: &str =
