@@ -138,6 +138,11 @@ pub(super) fn judge(descriptor: &Descriptor, process: &Process, around: &Surroun
     }
     if let Some(kind) = descriptor.link.strip_prefix("anon_inode:") {
         findings.extend(anonymous(kind).map(|class| Finding::fails(class, format!("{kind}, {}", who()))));
+        // CRIU(4.2) does not note it down.
+        if field(&descriptor.info, "eventfd-semaphore") == Some("1") {
+            let object = format!("{kind} with EFD_SEMAPHORE, which will be without, {}", who());
+            findings.push(Finding::warning(Class::FileKind, object));
+        }
     } else if let Some(file) = descriptor.file {
         findings.extend(judge_path(descriptor, file, &who(), around));
     }

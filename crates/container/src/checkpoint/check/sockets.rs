@@ -1,9 +1,8 @@
 //! The sockets that a container's processes have open.
 
 use super::Allowed;
-use super::descriptors::Descriptor;
 use super::finding::Finding;
-use super::proc::text;
+use super::proc::{link, text};
 use super::processes::Process;
 use criu::Class;
 use rustix::fs::{Mode, OFlags};
@@ -44,6 +43,8 @@ pub(super) struct Sockets {
     pub(super) unix: BTreeMap<u64, UnixSocket>,
     /// Who listens, for each unix socket that waits to be accepted.
     listeners: BTreeMap<u64, u64>,
+    /// The unix sockets of the host, where no process of the container is.
+    host: BTreeSet<u64>,
 }
 
 impl Sockets {
@@ -54,6 +55,10 @@ impl Sockets {
             if seen.insert(process.namespace("net")) {
                 found.add(process.pid);
             }
+        }
+        if !seen.contains(&link("/proc/self/ns/net").as_deref()) {
+            let sockets = sys::unix_sockets::list().unwrap_or_default();
+            found.host = sockets.iter().map(|socket| socket.inode).collect();
         }
         found
     }
@@ -165,20 +170,12 @@ pub(super) fn judge(
         found.extend(
             sockets.unix.get(&inode).and_then(|socket| judge_unix(socket, &inside, sockets, &who, allowed)),
         );
-        found.extend(
-            elsewhere(descriptor, inode, sockets)
-                .map(|socket| Finding::fails(Class::SocketNamespace, format!("{socket}, {who}"))),
-        );
+        if sockets.host.contains(&inode) {
+            found.push(Finding::fails(Class::SocketNamespace, format!("socket {inode}, {who}")));
+        }
         findings.extend(found.into_iter().map(|finding| finding.of(process.pid)));
     }
     findings
-}
-
-/// A unix socket of a network namespace in which no process of the container is. Where the kernel tells of none at all, nothing is known.
-fn elsewhere(descriptor: &Descriptor, inode: u64, sockets: &Sockets) -> Option<String> {
-    let is_unix = descriptor.protocol.starts_with("UNIX");
-    let is_known = sockets.unix.is_empty() || sockets.unix.contains_key(&inode);
-    (is_unix && !is_known).then(|| format!("socket {inode}"))
 }
 
 fn is_internet(protocol: &str) -> bool {
@@ -239,6 +236,7 @@ fn judge_unix(
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
+    use super::super::descriptors::Descriptor;
     use super::*;
 
     const HEAD: &str =
