@@ -10,7 +10,7 @@ use crate::checkpoint::{
     Allowances, cgroups, criu_config, external, held::Held, images::Directories, manifest::Manifest,
     mapped_root, micros, network,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::hooks;
 use crate::launch::{Terminal, open_namespace};
 use crate::ops::{self, Unfinished};
@@ -20,7 +20,7 @@ use crate::state::HookState;
 use crate::store::{self, Entry, Record, Store};
 use cgroup::{Cgroup, Layout, UnitPlan};
 use criu::{Class, InheritFd, Launch, NetworkLock, Restore as Request};
-use events::{Events, Pause};
+use events::{Events, Freezer};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, Config, HookKind, Namespaces};
@@ -44,6 +44,12 @@ pub fn restore(
     ready: impl FnOnce(&Outcome),
 ) -> Result<Outcome> {
     let started = Instant::now();
+    if request.allow.cgroups == Some(criu::CgroupMode::Strict) {
+        return Err(Error::Request(
+            "--manage-cgroups-mode strict: CRIU then refuses a cgroup that is there, as the container's is; use soft, full or ignore"
+                .into(),
+        ));
+    }
     let bundle = Bundle::load(&request.bundle)?;
     let images = Held::open(&request.images, mapped_root(&bundle.config))?;
     let wants_terminal = bundle.config.process()?.terminal;
@@ -152,8 +158,11 @@ fn bring_back(
     let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
     let all = opened.iter().map(|(name, fd)| (*name, fd)).chain(named);
     inherit_fds.extend(all.map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }));
+    // CRIU(4.2): it notes this down, and leaves it as it is.
+    let domain = bundle.config.personality().map(sys::sched::Personality::enter).transpose();
+    let domain = domain.step(|| "linux.personality".into())?;
     let mut session = launch.start()?;
-    drop(view);
+    drop((view, domain));
     settle(session.pid(), entry, record, unit, &bundle.config)?;
     // The cgroup is among them, so not before it is made.
     external.extend(external::for_restore(&plan)?);
@@ -176,12 +185,19 @@ fn bring_back(
     }
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
-    events.pause = request.leave_paused.then(|| Pause { cgroup: &cgroup, criu: session.pid() });
+    let is_managed = criu_request.cgroups.mode != Some(criu::CgroupMode::Ignore);
+    events.freezer = (request.leave_paused || is_managed).then(|| Freezer {
+        cgroup: &cgroup,
+        criu: session.pid(),
+        pause: request.leave_paused,
+    });
     events.gauge = watch.map(|watch| Gauge::new(watch, Way::Restore, dirs.images().as_fd(), &cgroup));
     let explained = |error| Error::of_criu(&request.criu)(with_owner(error, &namespaces));
     let outcome = session.restore(&criu_request, &mut events).map_err(explained)?;
     if request.leave_paused {
         cgroup.freeze()?;
+    } else if is_managed {
+        cgroup.thaw()?;
     }
     let master = events.master();
     handed.remove();
