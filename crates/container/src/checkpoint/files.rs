@@ -58,6 +58,8 @@ impl Found {
 struct Outside<'a> {
     record: &'a Record,
     links: BTreeSet<&'a str>,
+    /// Terminals, too: whoever restores must then have one.
+    terminals: bool,
     found: Found,
 }
 
@@ -71,36 +73,45 @@ impl Outside<'_> {
             if !self.links.contains(link.as_str()) {
                 continue;
             }
-            if let Some(inode) = link.strip_prefix("socket:") {
+            if let Some(inode) = link.strip_prefix("socket:[") {
                 if protocol(&path).starts_with("UNIX") {
-                    self.found.note(self.record, &link, &format!("unix{inode}"), 0);
+                    self.found.note(self.record, &link, &format!("{UNIX}{inode}"), 0);
                 }
                 continue;
             }
             let file = std::fs::metadata(&path)?;
-            if !(file.file_type().is_file() || file.file_type().is_fifo()) {
+            let is_terminal = self.terminals && file.file_type().is_char_device();
+            if !(is_terminal || file.file_type().is_file() || file.file_type().is_fifo()) {
                 continue;
             }
             let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", number.display()))?;
             let mount = field(&info, "mnt_id:", 10).ok_or(std::io::ErrorKind::InvalidData)?;
             if !inside.get_or_insert_with(|| mounts_of(pid).unwrap_or_default()).contains(&mount) {
                 let flags = field(&info, "flags:", 8).and_then(|flags| u32::try_from(flags).ok());
-                let name = format!("file[{mount:x}:{:x}]", file.ino());
+                let name = if is_terminal {
+                    format!("{TERMINAL}{:x}:{:x}]", file.rdev(), file.dev())
+                } else {
+                    mark(&path);
+                    format!("file[{mount:x}:{:x}]", file.ino())
+                };
                 self.found.note(self.record, &link, &name, flags.unwrap_or_default());
-                mark(&path);
             }
         }
         Ok(())
     }
 }
 
+/// How CRIU's names of unix sockets and terminals of the outside begin.
+pub(crate) const UNIX: &str = "unix[";
+pub(crate) const TERMINAL: &str = "tty[";
+
 /// Looks through a container's processes; called while they stand still.
-pub(crate) fn find(record: &Record) -> Result<Found> {
+pub(crate) fn find(record: &Record, terminals: bool) -> Result<Found> {
     let of_host = |link: &&str| link.starts_with('/') && *link != "/dev/null" || link.starts_with("socket:");
     let links = record.stdio.iter().chain(&record.passed).map(String::as_str).filter(of_host).collect();
     let passed = record.passed.iter().map(|link| Passed { link: link.clone(), ..Passed::default() });
     let found = Found { passed: passed.collect(), ..Found::default() };
-    let mut outside = Outside { record, links, found };
+    let mut outside = Outside { record, links, terminals, found };
     if !outside.links.is_empty() {
         for pid in record.cgroup.processes()? {
             // A process may have ended just before the freeze.
@@ -181,14 +192,28 @@ pub(crate) fn check_substitute(link: &str, number: usize, ours: Option<BorrowedF
     if stat.is_some_and(|stat| file_type(&stat) == FileType::RegularFile) {
         return Ok(());
     }
-    let (name, how) = match number {
-        0..=2 => (["stdin", "stdout", "stderr"][number].to_owned(), String::new()),
-        _ => (format!("descriptor {number}"), format!("--preserve-fds {} and ", number - 2)),
-    };
+    let (name, how) = described(number);
     Err(Error::Request(format!(
         "{name} was the file {link}, which is not there, or which no checkpoint on this host has seen: bring it back, or \
          restore with {how}{name} on another file"
     )))
+}
+
+/// Refuses a caller's descriptor that is no terminal, where one is to be replaced.
+pub(crate) fn require_terminal(link: &str, number: usize, ours: Option<BorrowedFd<'_>>) -> Result<()> {
+    if ours.is_some_and(rustix::termios::isatty) {
+        return Ok(());
+    }
+    let (name, how) = described(number);
+    Err(Error::Request(format!("{name} was the terminal {link}: restore with {how}{name} on a terminal")))
+}
+
+/// What a descriptor is called, and how a restore gets it.
+fn described(number: usize) -> (String, String) {
+    match number {
+        0..=2 => (["stdin", "stdout", "stderr"][number].to_owned(), String::new()),
+        _ => (format!("descriptor {number}"), format!("--preserve-fds {} and ", number - 2)),
+    }
 }
 
 fn file_type(stat: &Stat) -> FileType {

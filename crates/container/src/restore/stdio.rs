@@ -51,7 +51,11 @@ impl<'a> Stdio<'a> {
             // CRIU knows a pipe or a socket by its link text; anything else it can open by itself.
             None if !link.starts_with("pipe:[") => (link.clone(), None),
             None => (link.clone(), ours()),
-            Some(name) if name.starts_with("unix[") => (link.clone(), ours()),
+            Some(name) if name.starts_with(files::UNIX) => (link.clone(), ours()),
+            Some(name) if name.starts_with(files::TERMINAL) => {
+                files::require_terminal(&link, number, self.ours(number))?;
+                (name.to_owned(), ours())
+            }
             Some(name) => (name.to_owned(), Some(self.file(&link, number, access)?)),
         };
         // stdout and stderr may be one pipe; CRIU wants each name once.
