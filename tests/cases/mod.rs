@@ -1,5 +1,6 @@
 //! The cases, and the few helpers that several modules share.
 
+mod allowances;
 mod apparmor;
 mod at_once;
 mod attacks;
@@ -25,6 +26,7 @@ mod hooks;
 mod idmap;
 mod images;
 mod images_command;
+mod keeps;
 mod kept;
 mod keyring;
 mod kill;
@@ -89,6 +91,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("killed", killed::cases())
         .module("kills", kills::cases())
         .module("list", list::cases())
+        .module("keeps", keeps::cases())
         .module("kept", kept::cases())
         .module("keyring", keyring::cases())
         .module("moved", moved::cases())
@@ -112,6 +115,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("attacks", attacks::cases())
         .module("cgroups", cgroups::cases())
         .module("limits", limits::cases())
+        .module("allowances", allowances::cases())
         .module("apparmor", apparmor::cases())
         .module("calls", calls::cases())
         .module("handed", handed::cases())
