@@ -42,6 +42,7 @@ pub(super) fn run(
         new_network,
         notify: crate::notify::has_directory(&entry),
         stdio_links: &record.stdio,
+        created: &record.created,
         owner: mapped_root(&subject.config),
         sync: request.memory.sync,
         criu: None,

@@ -29,6 +29,9 @@ pub(crate) struct Manifest {
     /// It has a directory for `$NOTIFY_SOCKET`, which is a mount that the bundle does not name.
     #[serde(default)]
     pub(crate) notify: bool,
+    /// When the container was made (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created: Option<String>,
     /// The version of the CRIU that made the images, which they do not say themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) criu: Option<String>,
@@ -40,7 +43,22 @@ pub(crate) struct Manifest {
 impl Manifest {
     pub(super) fn new(found: Found, new_network: bool, hollow: Vec<Hollow>, notify: bool) -> Self {
         let Found { stdio, passed } = found;
-        Self { version: VERSION, stdio, passed, new_network, hollow, notify, criu: None, kernel: None }
+        Self {
+            version: VERSION,
+            stdio,
+            passed,
+            new_network,
+            hollow,
+            notify,
+            created: None,
+            criu: None,
+            kernel: None,
+        }
+    }
+
+    /// Says when the container was made.
+    pub(super) fn created(self, created: &str) -> Self {
+        Self { created: Some(created.to_owned()), ..self }
     }
 
     /// Says who made the images.

@@ -128,6 +128,9 @@ fn bring_back(
     let cgroup = record.cgroup.clone();
     let namespaces = bundle.config.namespaces()?;
     let manifest = Manifest::read(images.images())?;
+    // Made when it was; the images say so, and it must be a time.
+    let created = manifest.created.as_ref().filter(|text| humantime::parse_rfc3339(text).is_ok());
+    record.created = created.unwrap_or(&record.created).clone();
     // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
     let stdio = Stdio::of_images(images.images(), &manifest, &request.passed)?;
     if manifest.notify {
