@@ -128,9 +128,7 @@ fn bring_back(
     let cgroup = record.cgroup.clone();
     let namespaces = bundle.config.namespaces()?;
     let manifest = Manifest::read(images.images())?;
-    // Made when it was; the images say so, and it must be a time.
-    let created = manifest.created.as_ref().filter(|text| humantime::parse_rfc3339(text).is_ok());
-    record.created = created.unwrap_or(&record.created).clone();
+    record.created = created(&manifest).unwrap_or(&record.created).clone();
     // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
     let stdio = Stdio::of_images(images.images(), &manifest, &request.passed)?;
     if manifest.notify {
@@ -211,6 +209,11 @@ fn bring_back(
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
+}
+
+/// When the container was made, by the images, if that is a time.
+fn created(manifest: &Manifest) -> Option<&String> {
+    manifest.created.as_ref().filter(|text| humantime::parse_rfc3339(text).is_ok())
 }
 
 /// Puts criu into the container's cgroup: whatever it makes is born there.
