@@ -23,7 +23,6 @@ pub(crate) fn cases() -> Vec<Case> {
         both("work_path_holds_the_log", work_path_holds_the_log),
         both("stops_the_container", stops_the_container),
         both("open_file_and_deleted_file", open_file_and_deleted_file),
-        both("file_lock", file_lock),
         both("read_only_root", read_only_root),
         rt_only("read_only_root_stays_so", "runc 1.1 restores it writable", read_only_root_stays_so),
         rt_only("read_only_root_without_tmp", "runc 1.1 restores it writable", read_only_root_without_tmp),
@@ -266,19 +265,6 @@ fn open_file_and_deleted_file(test: &Test) -> Outcome {
     counts_on(&container.bundle, "/log", 3)?;
     container.bundle.write("/go", "")?;
     wait_until("the deleted file's text", || container.bundle.read("/found").contains("kept"))?;
-    is_unbroken(&container.bundle, "/log")
-}
-
-fn file_lock(test: &Test) -> Outcome {
-    // busybox has no flock(1); sh takes no locks either. A FIFO with a reader and a writer stands for "other files".
-    let script = "mkfifo /fifo; exec 3<>/fifo; i=0; \
-        while :; do i=$((i+1)); echo $i >&3; read n <&3; echo $n >>/log; usleep 10000; done";
-    let container = test.run_script(script)?;
-    counts_on(&container.bundle, "/log", 3)?;
-    let images = test.new_path("images");
-    container.checkpoint(&images, &["--file-locks"])?;
-    container.restore(&images, &["--file-locks"])?;
-    counts_on(&container.bundle, "/log", 3)?;
     is_unbroken(&container.bundle, "/log")
 }
 

@@ -112,7 +112,11 @@ fn with_hold(bundle: BundleBuilder) -> Fallible<BundleBuilder> {
 }
 
 /// A container of that program, which holds something.
-fn holding<'test>(test: &'test Test, bundle: BundleBuilder, args: &[&str]) -> Fallible<Container<'test>> {
+pub(super) fn holding<'test>(
+    test: &'test Test,
+    bundle: BundleBuilder,
+    args: &[&str],
+) -> Fallible<Container<'test>> {
     let container = test.container(&with_hold(bundle)?.args(&[&["hold"], args].concat()).build()?);
     container.run(&[])?;
     is_there(&container, "/ready")?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Case, Container, Outcome, Running, Test, needs, rt_only, wait_until};
+use testkit::{Case, Container, Fallible, Outcome, Running, Test, needs, rt_only, wait_until};
 
 use super::checkpoint::counting;
 use super::counter::{COUNTER, counts_on, is_unbroken, numbers};
@@ -153,10 +153,22 @@ pub(crate) fn criu_of(running: &mut Running) -> Option<Pid> {
     None
 }
 
+/// Whether a counter has ended with criu, which can take one with it whose process makes a system call in CRIU's name at that moment
+/// (docs/criu.md); how often stands below the result. Any other counts on.
+fn is_lost_with_criu(container: &Container<'_>, who: &str, delay: u64) -> Fallible<bool> {
+    let before = numbers(&container.bundle, "/log").len();
+    let mut is_lost = false;
+    wait_until("it counts on, or has ended", || {
+        is_lost = container.status().is_ok_and(|status| status == "stopped");
+        is_lost || numbers(&container.bundle, "/log").len() > before + 3
+    })?;
+    if is_lost {
+        container.test.figure(format!("{who} killed after {delay} ms took a container with it"));
+    }
+    Ok(is_lost)
+}
+
 /// A dump that nobody finishes: the runtime says so, and the container runs on, or is in the images when they were complete.
-///
-/// What can be lost is a container whose process makes a system call in CRIU's name at that moment (docs/criu.md); its end is told
-/// as such.
 fn criu_in_a_checkpoint(test: &Test) -> Outcome {
     for delay in DELAYS {
         let container = counting(test)?;
@@ -171,8 +183,8 @@ fn criu_in_a_checkpoint(test: &Test) -> Outcome {
         } else {
             assert!(was_there, "{output}");
             one_line(test, &output, &["criu died during"])?;
-            if container.status()? == "stopped" || counts_on(&container.bundle, "/log", 3).is_err() {
-                test.figure(format!("criu killed after {delay} ms took a container with it"));
+            if is_lost_with_criu(&container, "criu", delay)? {
+                one_line(test, &output, &["ended with it"])?;
                 recovers(&container)?;
                 continue;
             }
@@ -182,7 +194,7 @@ fn criu_in_a_checkpoint(test: &Test) -> Outcome {
     Ok(())
 }
 
-/// Neither of them can take back anything: the next command does (but see `criu_in_a_checkpoint`).
+/// Neither of them can take back anything: the next command does.
 fn both_in_a_checkpoint(test: &Test) -> Outcome {
     for delay in DELAYS {
         let container = counting(test)?;
@@ -194,8 +206,8 @@ fn both_in_a_checkpoint(test: &Test) -> Outcome {
         running.kill();
         criu.map(|pid| kill_process(pid, Signal::KILL));
         container.cmd("resume", &[]).output()?;
-        if container.status()? == "running" {
-            counts_on(&container.bundle, "/log", 3)?;
+        if !is_lost_with_criu(&container, "rt and criu", delay)? {
+            assert_eq!(container.status()?, "running");
             is_unbroken(&container.bundle, "/log")?;
         }
         recovers(&container)?;
@@ -205,7 +217,6 @@ fn both_in_a_checkpoint(test: &Test) -> Outcome {
 
 /// Whoever only asks is told the truth, and once nobody is at work on the container any more, it is as it was.
 fn looking_repairs(test: &Test) -> Outcome {
-    // Killed alone, rt takes no container with it; with criu it can (see `criu_in_a_checkpoint`).
     for (delay, with_criu) in DELAYS.into_iter().flat_map(|delay| [(delay, false), (delay, true)]) {
         let container = counting(test)?;
         let images = test.new_path("images");
@@ -223,16 +234,8 @@ fn looking_repairs(test: &Test) -> Outcome {
             seen.extend(list.and_then(|list| Some(list[0]["status"].as_str()?.to_owned())));
             seen.last().is_some_and(|status| status != "paused")
         })?;
-        let has_ended = || container.status().is_ok_and(|status| status == "stopped");
-        let before = numbers(&container.bundle, "/log").len();
-        let mut is_lost = false;
-        wait_until("it counts, or has ended", || {
-            is_lost = has_ended();
-            is_lost || numbers(&container.bundle, "/log").len() > before + 3
-        })?;
-        if with_criu && is_lost {
-            test.figure(format!("rt and criu killed after {delay} ms took a container with them"));
-        } else {
+        // Killed alone, rt takes no container with it.
+        if !with_criu || !is_lost_with_criu(&container, "rt and criu", delay)? {
             let (last, before) = seen.split_last().ok_or("no status")?;
             assert!(last == "running" && before.iter().all(|one| one == "paused" || one == last), "{seen:?}");
             counts_on(&container.bundle, "/log", 3)?;

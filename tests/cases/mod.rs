@@ -1,5 +1,6 @@
 //! The cases, and the few helpers that several modules share.
 
+mod allowances;
 mod apparmor;
 mod at_once;
 mod attacks;
@@ -21,11 +22,13 @@ mod events;
 mod exec;
 mod faults;
 mod features;
+mod handed;
 mod handover;
 mod hooks;
 mod idmap;
 mod images;
 mod images_command;
+mod keeps;
 mod kept;
 mod keyring;
 mod kill;
@@ -92,6 +95,7 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("killed", killed::cases())
         .module("kills", kills::cases())
         .module("list", list::cases())
+        .module("keeps", keeps::cases())
         .module("kept", kept::cases())
         .module("keyring", keyring::cases())
         .module("moved", moved::cases())
@@ -115,8 +119,10 @@ pub(crate) fn all(suite: Suite) -> Suite {
         .module("attacks", attacks::cases())
         .module("cgroups", cgroups::cases())
         .module("limits", limits::cases())
+        .module("allowances", allowances::cases())
         .module("apparmor", apparmor::cases())
         .module("calls", calls::cases())
+        .module("handed", handed::cases())
         .module("handover", handover::cases())
         .module("hooks", hooks::cases())
         .module("namespaces", also_on_v2(namespaces::cases()))

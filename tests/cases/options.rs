@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rt_only("paused_and_restored_paused", WHY, paused_and_restored_paused),
         rt_only("failed_restore_leave_stopped", WHY, failed_restore_leave_stopped),
         rt_only("sync", WHY, sync).needs(needs::strace),
+        rt_only("one_criu", "runc starts three", one_criu).needs(needs::strace),
         rt_only("cpu_cap", WHY, cpu_cap),
         rt_only("criu_config", WHY, criu_config),
         rt_only("criu_config_of_the_container", "runc checks nothing", criu_config_of_the_container),
@@ -106,6 +107,19 @@ fn sync(test: &Test) -> Outcome {
     let text = fs::read_to_string(&trace)?;
     let synced = text.lines().filter(|line| line.contains("fsync(") && line.ends_with("= 0")).count();
     assert!(written > 10 && synced > written, "{synced} of {written} images and their directory: {text}");
+    counts_on(&container.bundle, "/log", 3)
+}
+
+/// Starting criu is what costs: questions and dump are one process' work.
+fn one_criu(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let (images, trace) = (test.new_path("images"), test.new_path("trace"));
+    let flags = ["--leave-running", "--image-path", &images];
+    let strace = ["-f", "-e", "trace=execve", "-o", &trace];
+    container.cmd("checkpoint", &flags).under("strace", &strace).succeeds()?;
+    let text = fs::read_to_string(&trace)?;
+    let started = text.lines().filter(|line| line.contains("criu\", [") && line.ends_with("= 0")).count();
+    assert_eq!(started, 1, "{text}");
     counts_on(&container.bundle, "/log", 3)
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .needs(needs::openssl),
         rt_only("lazy_pages", NO_SERVER, |test| lazy_pages(test, &[])),
         rt_only("lazy_pages_with_tls", NO_SERVER, lazy_pages_with_tls).needs(needs::openssl),
+        rt_only("lazy_pages_daemon_that_is_late", NO_SERVER, lazy_pages_daemon_that_is_late),
         rt_only("lazy_pages_that_nobody_fetches", NO_SERVER, lazy_pages_that_nobody_fetches),
         rt_only("pre_dump_where_it_cannot_be", "runc lets CRIU fail", pre_dump_where_it_cannot_be)
             .needs(needs::no_memory_tracking),
@@ -219,6 +220,26 @@ fn lazy_pages(test: &Test, tls: &[&str]) -> Outcome {
     let (dump, daemon) = (dump.output()?, daemon.output()?);
     assert!(dump.code == 0 && daemon.code == 0, "{dump}\n{daemon}");
     assert_eq!(container.status()?, "absent");
+    elsewhere.delete()
+}
+
+/// The restore waits for a daemon that was started right after it.
+fn lazy_pages_daemon_that_is_late(test: &Test) -> Outcome {
+    let _pipes = LargePipes::allow()?;
+    let container = counting(test)?;
+    let (images, work) = (test.new_path("images"), test.new_path("work"));
+    let (dump, address) = checkpoint_lazily(&container, &images, &[])?;
+    let elsewhere = test.container(&container.bundle);
+    let words = ["--image-path", &images, "--work-path", &work];
+    let restore =
+        elsewhere.quiet("restore", &[&["--detach", "--lazy-pages"], &words[..]].concat()).spawn()?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let daemon = test.cmd(&["lazy-pages"]).args(words).args(["--page-server", &address]).spawn()?;
+    for output in [restore.output()?, daemon.output()?, dump.output()?] {
+        assert_eq!(output.code, 0, "{output}");
+    }
+    counts_on(&container.bundle, "/log", 3)?;
+    is_unbroken(&container.bundle, "/log")?;
     elsewhere.delete()
 }
 

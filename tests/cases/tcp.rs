@@ -11,7 +11,7 @@ use super::one_line;
 /// A pipeline through a connection over loopback: each number crosses it once.
 ///
 /// The listening side reads from a FIFO that nobody writes: at the end of its input it would close the connection.
-const TALKERS: &str = "mkfifo /quiet; nc -l -p 5000 0<>/quiet | while read n; do echo $n >>/log; done & \
+pub(super) const TALKERS: &str = "mkfifo /quiet; nc -l -p 5000 0<>/quiet | while read n; do echo $n >>/log; done & \
     until netstat -ltn | grep -q :5000; do usleep 10000; done; \
     (i=0; while :; do i=$((i+1)); echo $i; usleep 10000; done) | nc 127.0.0.1 5000";
 

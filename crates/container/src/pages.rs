@@ -71,10 +71,8 @@ pub struct Receive {
 /// We listen, and criu gets the one connection: nobody else can connect any more, and criu is there only when there is work.
 pub fn receive(request: Receive, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     let Receive { place, address, port, parent, auto_dedup, sync, tls } = request;
-    let dirs = Directories::create(&place.images, place.work.as_deref())?;
-    if let Some(parent) = &parent {
-        dirs.check_parent(parent)?;
-    }
+    let dirs =
+        Directories::create(&place.images, place.work.as_deref())?.building_on(parent.as_deref(), None)?;
     let images = dirs.for_criu(PAGE_SERVER_LOG, criu_config::default_file()?);
     let step = || format!("listen on {address}, port {port}");
     let listener = TcpListener::bind((address.as_str(), port)).step(step)?;

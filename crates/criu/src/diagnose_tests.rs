@@ -56,6 +56,7 @@ const REAL: &[Example] = &[
     ("Error (criu/cr-restore.c:1237): Can't fork for 878: File exists", PidTaken, "process id 878"),
     ("Error (criu/config.c:1128): Tracking memory is not available. Consider omitting --track-mem option.", MemoryTracking, ""),
     ("Error (criu/page-pipe.c:300): page-pipe: splice: -1: Bad file descriptor", PipeSize, ""),
+    ("Error (criu/cr-dump.c:389): Can't get rlimit 0: Operation not permitted", CriuRights, ""),
     ("Error (criu/vdso.c:381): vdso: Unexpected rt vDSO area bounds", CriuTooOld, "its vDSO is not where this criu looks"),
     ("Error (criu/protobuf.c:72): Unexpected EOF on (empty-image)", ImagesIncomplete, ""),
     ("Error (criu/protobuf.c:93): Read 8 bytes while 10 expected from /images/pstree.img: Operation not permitted", ImagesIncomplete, "/images/pstree.img"),

@@ -20,6 +20,8 @@ use sys::{Context, Result};
 const RUN: &str = "/run";
 /// What stands in for it where it is not in memory. Only root may own it, since criu believes what it reads there.
 const KEPT: &str = "/dev/shm/rt-criu";
+/// Nobody else may write there or look around, but the root of a user namespace must get through to what a restore has made for him.
+const MODE: u32 = 0o711;
 /// The names that begin so are CRIU's, and are the ones that are not to be /run's.
 const CACHE: &str = "criu.kdat";
 /// A directory with more entries is no empty image's /run; then probing costs less than hiding it.
@@ -125,15 +127,21 @@ fn place(kept: &OwnedFd, name: &str, is_dir: bool) -> Result<()> {
 
 /// Opens the directory in memory, which must be ours alone.
 fn open_kept() -> Result<OwnedFd> {
-    match fs::mkdir(KEPT, Mode::RWXU) {
+    match fs::mkdir(KEPT, Mode::from_raw_mode(MODE)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).call("mkdir", || format!("{KEPT:?}")),
     }
     let dir = open_dir(KEPT)?;
     let stat = fs::fstat(&dir).call("fstat", || format!("{KEPT:?}"))?;
-    let is_ours = stat.st_uid == 0 && Mode::from_raw_mode(stat.st_mode) == Mode::RWXU;
+    let is_ours = stat.st_uid == 0 && stat.st_mode & 0o022 == 0;
     let is_in_memory = fs::fstatfs(&dir).is_ok_and(|fs| fs.f_type == TMPFS_MAGIC);
-    if is_ours && is_in_memory { Ok(dir) } else { Err(Errno::PERM).call("open", || format!("{KEPT:?}")) }
+    if !(is_ours && is_in_memory) {
+        return Err(Errno::PERM).call("open", || format!("{KEPT:?}"));
+    }
+    if stat.st_mode & 0o777 != MODE {
+        fs::fchmod(&dir, Mode::from_raw_mode(MODE)).call("fchmod", || format!("{KEPT:?}"))?;
+    }
+    Ok(dir)
 }
 
 fn open_dir(path: &str) -> Result<OwnedFd> {

@@ -45,6 +45,9 @@ pub trait Notify {
     /// CRIU works on, and has nothing to tell.
     fn waiting(&mut self) {}
 
+    /// CRIU has answered that all is done, and is about to end.
+    fn answered(&mut self) {}
+
     /// A dump begins; nothing is frozen yet.
     fn pre_dump(&mut self) -> Answer {
         Ok(())

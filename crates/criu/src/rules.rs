@@ -30,6 +30,7 @@ const fn cured(class: Class, pattern: &'static str, object: &'static str, cure: 
 /// In order: where two rules fit one line, the special one stands first.
 #[rustfmt::skip]
 pub(crate) static RULES: &[Rule] = &[
+    is(CriuRights, "Can't get rlimit {}: Operation not permitted"),
     // Sockets.
     is(TcpEstablished, "inet: Connected TCP socket"),
     about(TcpInFlight, "inet: In-flight connection (l) for {inode}", "listening socket 0x{inode}"),

@@ -307,6 +307,7 @@ impl Session {
                         late.reason
                     );
                 }
+                notify.answered();
                 return Ok((*answer, timeline));
             }
             Ok(Ending::Answer { answer, refusal }) => {

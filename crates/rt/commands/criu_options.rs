@@ -33,7 +33,7 @@ pub(crate) struct CriuOptions {
     /// Allow unix sockets that are connected to the outside
     #[arg(long)]
     ext_unix_sk: bool,
-    /// Allow a session or terminal of the outside
+    /// Allow a session or terminal of the outside; whoever restores lends his
     #[arg(long)]
     shell_job: bool,
     /// Handle file locks

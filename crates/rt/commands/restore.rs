@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Keep the caller's session keyring
     #[arg(long)]
     no_new_keyring: bool,
-    /// Accepted for the engines' sake: CRIU brings back the descriptors that were there
+    /// Stand this many descriptors, from 3 on, for those that the container was passed when it was made
     #[arg(long, value_name = "N")]
     preserve_fds: Option<u32>,
     /// Fetch memory when it is needed, from `criu lazy-pages` with the same --work-path
@@ -87,6 +87,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         criu: context.criu()?,
         criu_config: options.criu_config(),
         inherit_fds: arguments.inherit_fd.iter().map(|text| inherited(text)).collect::<Result<_, _>>()?,
+        passed: passed(arguments.preserve_fds),
         leave_paused: arguments.leave_stopped,
         console_socket: arguments.console_socket,
         pid_file: arguments.pid_file,
@@ -100,6 +101,13 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
     let ready = |outcome: &_| stats.write(outcome);
     let outcome = Meter::new("restore").during(|watch| restore(&context.store, &request, watch, ready))?;
     Ok(exit_of(outcome.exit))
+}
+
+/// The first descriptors behind stdio. Engines may name more than there are.
+fn passed(count: Option<u32>) -> Vec<Option<OwnedFd>> {
+    const MOST: u16 = 4096;
+    let count = count.map_or(0, |count| u16::try_from(count).unwrap_or(MOST).min(MOST));
+    (3..3 + i32::from(count)).map(|number| sys::process::inherited(number).ok()).collect()
 }
 
 /// What `--inherit-fd` names: CRIU's `fd[N]:RESOURCE`.

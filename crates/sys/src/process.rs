@@ -295,6 +295,15 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     check(ret, "close_range", || format!("{first}, MAX, CLOEXEC")).map(drop)
 }
 
+/// Whether the kernel tells us the limits of another process (prlimit(2)), as it does anybody of the same ids, or with CAP_SYS_RESOURCE.
+pub fn tells_limits(pid: Pid) -> bool {
+    let mut limits = std::mem::MaybeUninit::<libc::rlimit64>::uninit();
+    // SAFETY: nothing is set, and there is room for the answer, which nobody looks at.
+    let ret =
+        unsafe { libc::prlimit64(pid.as_raw_pid(), libc::RLIMIT_CPU, std::ptr::null(), limits.as_mut_ptr()) };
+    ret == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
+}
+
 /// Whether this process has a descriptor of this number that its caller gave it: one of our own is close-on-exec
 /// (fcntl(2) F_GETFD).
 pub fn has_inherited(number: u32) -> bool {

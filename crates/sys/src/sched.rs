@@ -98,6 +98,27 @@ pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
     check(ret, "set_mempolicy", || format!("{mode:#x}, {nodes:x?}")).map(drop)
 }
 
+/// The execution domain of this process until it is dropped: programs that are started meanwhile have it, too.
+#[derive(Debug)]
+pub struct Personality(libc::c_ulong);
+
+impl Personality {
+    /// Sets it.
+    pub fn enter(domain: u32) -> Result<Self> {
+        // SAFETY: one integer; this one only asks.
+        let before = Self(libc::c_ulong::try_from(unsafe { libc::personality(0xffff_ffff) }).unwrap_or(0));
+        set_personality(domain)?;
+        Ok(before)
+    }
+}
+
+impl Drop for Personality {
+    fn drop(&mut self) {
+        // SAFETY: one integer; it was the kernel's own answer.
+        unsafe { libc::personality(self.0) };
+    }
+}
+
 /// Sets the execution domain that the next program starts in (personality(2)).
 pub fn set_personality(domain: u32) -> Result<()> {
     // SAFETY: one integer.

@@ -219,6 +219,26 @@ pub fn iptables() -> Result<(), String> {
     met(in_path("iptables-restore").is_some(), "iptables-restore in PATH")
 }
 
+/// nft, by which CRIU can hold packets back, too.
+///
+/// # Errors
+/// See [`root`].
+pub fn nftables() -> Result<(), String> {
+    met(in_path("nft").is_some(), "nft in PATH (Debian: nftables)")
+}
+
+/// The capability without which CRIU may not ask for the limits of other users' processes (prlimit(2)).
+///
+/// # Errors
+/// See [`root`].
+pub fn sys_resource() -> Result<(), String> {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")?.trim().to_owned().into());
+    let set = effective.and_then(|set: String| u64::from_str_radix(&set, 16).ok()).unwrap_or(0);
+    met(set >> CAP_SYS_RESOURCE & 1 == 1, "CAP_SYS_RESOURCE")
+}
+
 /// iproute2, to make network namespaces.
 ///
 /// # Errors

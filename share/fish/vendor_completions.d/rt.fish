@@ -83,7 +83,7 @@ complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-established -d 
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-close -d 'Close TCP connections instead of keeping them'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l tcp-skip-in-flight -d 'Leave out TCP connections that nobody has accepted yet'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l ext-unix-sk -d 'Allow unix sockets that are connected to the outside'
-complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l shell-job -d 'Allow a session or terminal of the outside'
+complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l shell-job -d 'Allow a session or terminal of the outside; whoever restores lends his'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l file-locks -d 'Handle file locks'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l auto-dedup -d 'Leave out memory that the other images of the chain have'
 complete -c rt -n "__fish_rt_using_subcommand checkpoint" -l leave-running -d 'Let the container run on (or stay paused) afterwards'
@@ -211,7 +211,7 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -l stats -d 'Write the op
 complete -c rt -n "__fish_rt_using_subcommand restore" -s b -l bundle -d 'The bundle\'s directory [default: the current one]' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l console-socket -d 'Send the terminal\'s master to this unix socket' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l pid-file -d 'Write init\'s process id to this file' -r -F
-complete -c rt -n "__fish_rt_using_subcommand restore" -l preserve-fds -d 'Accepted for the engines\' sake: CRIU brings back the descriptors that were there' -r
+complete -c rt -n "__fish_rt_using_subcommand restore" -l preserve-fds -d 'Stand this many descriptors, from 3 on, for those that the container was passed when it was made' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l parent-path -d 'Accepted for the engines\' sake: the images know what they build on' -r -F
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-profile -d 'Use another security profile (apparmor:NAME or selinux:LABEL)' -r
 complete -c rt -n "__fish_rt_using_subcommand restore" -l lsm-mount-context -d 'Use another SELinux context for mounts' -r
@@ -220,7 +220,7 @@ complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-established -d 'Al
 complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-close -d 'Close TCP connections instead of keeping them'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l tcp-skip-in-flight -d 'Leave out TCP connections that nobody has accepted yet'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l ext-unix-sk -d 'Allow unix sockets that are connected to the outside'
-complete -c rt -n "__fish_rt_using_subcommand restore" -l shell-job -d 'Allow a session or terminal of the outside'
+complete -c rt -n "__fish_rt_using_subcommand restore" -l shell-job -d 'Allow a session or terminal of the outside; whoever restores lends his'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l file-locks -d 'Handle file locks'
 complete -c rt -n "__fish_rt_using_subcommand restore" -l auto-dedup -d 'Leave out memory that the other images of the chain have'
 complete -c rt -n "__fish_rt_using_subcommand restore" -s d -l detach -d 'Return when the container runs, instead of when it has ended'

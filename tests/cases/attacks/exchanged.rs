@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
-use testkit::{Case, Cmd, Container, Fallible, Outcome, Swapping, Test, needs, rounds, rt_only};
+use testkit::{Case, Cmd, Container, Fallible, Outcome, Swapping, Test, needs, rounds, rt_only, wait_until};
 
 use super::super::checkpoint::counting;
 use super::super::counter::{counts_on, is_unbroken};
@@ -20,6 +20,8 @@ pub(super) fn cases() -> Vec<Case> {
         rt_only("image_directory_exchanged", WHY, directory),
         rt_only("log_exchanged_for_a_link", WHY, log),
         rt_only("links_in_the_way_of_a_dump", WHY, links_in_the_way_of_a_dump),
+        rt_only("links_on_the_way_to_a_parent", WHY, links_on_the_way_to_a_parent),
+        rt_only("links_in_the_way_of_a_page_server", WHY, links_in_the_way_of_a_page_server),
     ]
     .into_iter()
     .map(|case| case.needs(needs::criu))
@@ -181,4 +183,69 @@ fn links_in_the_way_of_a_dump(test: &Test) -> Outcome {
         container.delete()?;
     }
     Ok(())
+}
+
+/// Images that build on others lead CRIU there by a link of its own, so nobody else may be able to put one: not in either directory, nor in
+/// what they are in.
+fn links_on_the_way_to_a_parent(test: &Test) -> Outcome {
+    let container = counting(test)?;
+    let place = test.new_path("place");
+    let (first, second) = (format!("{place}/first"), format!("{place}/second"));
+    container.checkpoint(&first, &["--leave-running"])?;
+    fs::create_dir(&second)?;
+    let image = format!("{first}/pagemap-1.img");
+    let parent = ["--image-path", second.as_str(), "--parent-path", "../first"];
+    for (path, of_whom) in
+        [(&first, "first"), (&second, "second"), (&place, "what they are in"), (&image, "image")]
+    {
+        let refused = |command: Cmd| -> Outcome {
+            let words = ["--parent-path ../first", "belongs to user 4711", "root's alone"];
+            let output = command.fails()?;
+            one_line(test, &output, &words)
+                .map_err(|e| format!("{of_whom}: {}", e.message().unwrap_or_default()))?;
+            Ok(())
+        };
+        chown(path, Some(SOMEBODY), None)?;
+        refused(container.cmd("checkpoint", &[&parent[..], &["--leave-running"]].concat()))?;
+        refused(test.cmd(&["page-server", "--listen", "127.0.0.1:0"]).args(parent))?;
+        chown(path, Some(0), None)?;
+    }
+    counts_on(&container.bundle, "/log", 3)?;
+    // The daemon of a lazy restore goes the same way.
+    symlink("../first", format!("{second}/parent"))?;
+    fs::copy(format!("{first}/inventory.img"), format!("{second}/inventory.img"))?;
+    chown(&place, Some(SOMEBODY), None)?;
+    let output = test.cmd(&["lazy-pages", "--image-path", &second]).fails()?;
+    one_line(test, &output, &[&second, "belongs to user 4711", "build on others"])?;
+    chown(&place, Some(0), None)?;
+    // A link that is left of another dump is not what the next one builds on.
+    container.checkpoint(&second, &[])?;
+    assert!(fs::symlink_metadata(format!("{second}/parent")).is_err());
+    container.restore(&second, &[])?;
+    counts_on(&container.bundle, "/log", 3)
+}
+
+/// What a page server writes goes where no link leads: it fails, or the link makes way for a file.
+fn links_in_the_way_of_a_page_server(test: &Test) -> Outcome {
+    let (container, victim) = (counting(test)?, test.new_path("victim"));
+    fs::write(&victim, SECRET)?;
+    let (here, there, printed) = (test.new_path("here"), test.new_path("there"), test.new_path("printed"));
+    fs::create_dir(&there)?;
+    chown(&there, Some(SOMEBODY), None)?;
+    for name in ["page-server.log", "pagemap-1.img", "pages-1.img"] {
+        let path = format!("{there}/{name}");
+        let _ = fs::remove_file(&path);
+        symlink(&victim, &path)?;
+        let server = test.cmd(&["page-server", "--image-path", &there, "--listen", "127.0.0.1:0"]);
+        let server = server.stdout(std::os::fd::OwnedFd::from(fs::File::create(&printed)?)).spawn()?;
+        let address = || fs::read_to_string(&printed).unwrap_or_default();
+        wait_until("the page server's address", || address().ends_with('\n'))?;
+        let address = address();
+        let flags = ["--image-path", &here, "--leave-running", "--page-server", address.trim_end()];
+        container.cmd("checkpoint", &flags).output()?;
+        let is_done = server.output()?.code == 0;
+        assert!(!is_done || !fs::symlink_metadata(&path)?.is_symlink(), "{name} is a link still");
+        assert_eq!(fs::read_to_string(&victim)?, SECRET, "{name}");
+    }
+    counts_on(&container.bundle, "/log", 3)
 }

@@ -1,7 +1,7 @@
 //! The files that `rt` puts beside CRIU's images.
 
 use super::descriptors;
-use super::files::StdioNames;
+use super::files::Found;
 use super::images::Directories;
 use super::manifest::Manifest;
 use crate::error::Result;
@@ -18,6 +18,8 @@ pub(super) struct Companions<'a> {
     pub(super) notify: bool,
     /// Where stdio led when the container was made.
     pub(super) stdio_links: &'a [String; 3],
+    /// When it was made.
+    pub(super) created: &'a str,
     /// Who besides root is to read the images.
     pub(super) owner: Option<u32>,
     /// See [`super::Memory::sync`].
@@ -29,10 +31,10 @@ pub(super) struct Companions<'a> {
 impl Companions<'_> {
     /// Writes them, with what was found while the container stood still. CRIU waits meanwhile and can still let the container go
     /// on, so a full disk loses nobody.
-    pub(super) fn write(&self, stdio: &StdioNames, hollow: &[Hollow]) -> Result<()> {
+    pub(super) fn write(&self, found: &Found, hollow: &[Hollow]) -> Result<()> {
         let images = self.dirs.images().as_fd();
-        let manifest = Manifest::new(stdio.clone(), self.new_network, hollow.to_vec(), self.notify);
-        manifest.made_by(self.criu.as_ref()).write(images)?;
+        let manifest = Manifest::new(found.clone(), self.new_network, hollow.to_vec(), self.notify);
+        manifest.created(self.created).made_by(self.criu.as_ref()).write(images)?;
         descriptors::write(images, self.stdio_links)?;
         self.owner.map_or(Ok(()), |uid| self.dirs.share_with(uid))?;
         if self.sync { self.dirs.sync() } else { Ok(()) }

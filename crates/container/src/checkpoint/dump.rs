@@ -42,6 +42,7 @@ pub(super) fn run(
         new_network,
         notify: crate::notify::has_directory(&entry),
         stdio_links: &record.stdio,
+        created: &record.created,
         owner: mapped_root(&subject.config),
         sync: request.memory.sync,
         criu: None,
@@ -49,6 +50,7 @@ pub(super) fn run(
     let hollow = external::HollowMounts { plan: &subject.plan, config: &subject.config, init: subject.init };
     let hollow = (!request.portable).then_some(hollow);
     let mut frozen = Frozen::new(&entry, record, after, subject.is_paused, hollow, companions);
+    frozen.terminals = request.allow.shell_job;
     frozen.status = request.status;
     frozen.gauge = gauge;
     let outcome = match frozen.dump(session, dump) {

@@ -2,7 +2,7 @@
 
 use super::companions::Companions;
 use super::external::{self, HollowMounts};
-use super::files::{self, StdioNames};
+use super::files::{self, Found};
 use super::{After, outsiders, sockets, stopped};
 use crate::error::{Error, Result};
 use crate::progress::Gauge;
@@ -29,8 +29,10 @@ pub(super) struct Frozen<'a> {
     /// The record says that it is.
     noted: bool,
     since: Option<Instant>,
-    /// The files of the host that were found as stdio.
-    stdio: StdioNames,
+    /// How long it stood still, when it no longer does.
+    still: Option<Duration>,
+    /// What of the host was found open.
+    found: Found,
     /// The search for tmpfs that need not be dumped, unless each is to be.
     hollow_mounts: Option<HollowMounts<'a>>,
     /// The mounts that were found hollow.
@@ -40,6 +42,8 @@ pub(super) struct Frozen<'a> {
     written: bool,
     /// How often CRIU, which seizes the processes, is to be looked at.
     seizing: Option<Duration>,
+    /// Terminals of the host may be stdio.
+    pub(super) terminals: bool,
     /// Who is told that a lazy dump listens.
     pub(super) status: Option<File>,
     /// Who watches.
@@ -63,12 +67,14 @@ impl<'a> Frozen<'a> {
             criu: None,
             noted: false,
             since: None,
-            stdio: Default::default(),
+            still: None,
+            found: Found::default(),
             hollow_mounts,
             hollow: Vec::new(),
             companions,
             written: false,
             seizing: None,
+            terminals: false,
             status: None,
             gauge: None,
         }
@@ -116,15 +122,21 @@ impl<'a> Frozen<'a> {
 
     /// Lets it run on, or its killed processes end, or leaves it as it is. The time is how long it stood still.
     pub(super) fn end(mut self) -> Result<Duration> {
-        let since = self.since.take();
-        if since.is_some() && self.after != After::LeavePaused {
-            self.record.cgroup.thaw()?;
-        }
-        let still = since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.let_go()?;
         if self.after.stays() {
             self.forget()?;
         }
-        Ok(still)
+        Ok(self.still.unwrap_or_default())
+    }
+
+    fn let_go(&mut self) -> Result<()> {
+        let Some(since) = self.since else { return Ok(()) };
+        if self.after != After::LeavePaused {
+            self.record.cgroup.thaw()?;
+        }
+        self.since = None;
+        self.still = Some(since.elapsed());
+        Ok(())
     }
 
     fn forget(&mut self) -> Result<()> {
@@ -164,10 +176,8 @@ impl Notify for Frozen<'_> {
 
     fn query_external_files(&mut self) -> Answer<ExternalFiles> {
         self.seizing = None;
-        self.stdio = files::find(&self.record)?;
-        let mut external: Vec<String> = self.stdio.iter().flatten().cloned().collect();
-        // stdout and stderr may be one file; CRIU wants each name once.
-        external.dedup();
+        self.found = files::find(&self.record, self.terminals)?;
+        let mut external: Vec<String> = self.found.names().collect();
         if let Some(mounts) = &self.hollow_mounts {
             self.hollow = mounts.find()?;
         }
@@ -176,9 +186,16 @@ impl Notify for Frozen<'_> {
     }
 
     fn post_dump(&mut self) -> Answer {
-        self.companions.write(&self.stdio, &self.hollow)?;
+        self.companions.write(&self.found, &self.hollow)?;
         self.written = true;
         Ok(())
+    }
+
+    /// CRIU has let go of all processes, or killed them; its own end takes some milliseconds, for which nobody need stand still.
+    fn answered(&mut self) {
+        if let Err(e) = self.let_go() {
+            log::debug!("{}: {e}", self.entry.id);
+        }
     }
 
     fn status_ready(&mut self) -> Answer {

@@ -70,13 +70,21 @@ impl Held {
     }
 
     /// The directories for a CRIU that shares our view of the file tree, so that nothing can be made for it. Where somebody else can
-    /// write, it still follows no link.
+    /// write, it still follows no link, and so cannot go to images that these build on.
     pub(crate) fn hand_over(mut self, work: Option<&Path>) -> Result<Directories> {
         let work = work.map(made_work).transpose()?;
         let log_place = path_of(work.as_ref().unwrap_or(&self.chain.dirs[0]));
-        let images = match &self.mounts[..] {
-            [mount] => inside(mount).step(|| format!("image directory {}", self.path.display()))?,
-            _ => self.chain.dirs.swap_remove(0),
+        let images = match (&self.mounts[..], &self.chain.stranger) {
+            ([], _) => self.chain.dirs.swap_remove(0),
+            ([mount], _) => inside(mount).step(|| format!("image directory {}", self.path.display()))?,
+            (_, stranger) => {
+                return Err(Error::Request(format!(
+                    "image directory {}: {}, and the images build on others; make the directories, and what they are in, root's \
+                     alone (chown, chmod go-w)",
+                    self.path.display(),
+                    stranger.as_deref().unwrap_or_default()
+                )));
+            }
         };
         Ok(Directories::of(images, work).with_log_in(log_place))
     }

@@ -1,11 +1,12 @@
 //! The directories of a checkpoint.
 
 use super::held::{blind, inside};
-use super::vet::Ours;
+use super::vet::{self, Ours};
 use crate::error::{Error, Result, Step};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::process::Uid;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The directory of the images and, where it is another, the one for the log and CRIU's working files; both open.
@@ -44,21 +45,40 @@ impl Directories {
         Self { log_place, ..self }
     }
 
-    /// The same, without any link that somebody else might put there for CRIU to follow. CRIU's own link to the images of the dump
-    /// before is one as well, so this is not for who has such.
-    pub(crate) fn without_links(self) -> Result<Self> {
-        let without = |dir: OwnedFd| {
+    /// Gets them ready for images that build on those in `parent`, or on none. `owner` is who the container's root is here, if not root.
+    ///
+    /// CRIU follows links where it reads and writes, and its way to the images of the dump before is one. Without these it gets the
+    /// directory through a mount that follows none; with them, nobody else may be able to put one there.
+    pub(crate) fn building_on(self, parent: Option<&Path>, owner: Option<u32>) -> Result<Self> {
+        self.forget_other_parent(parent)?;
+        if let Some(parent) = parent {
+            self.check_parent(parent)?;
+            vet::base(&self.images, parent, Ours::new(owner))?;
+        }
+        let without_links = |dir: OwnedFd| {
             let stranger = Ours::new(None).stranger(&rustix::fs::fstat(&dir)?);
             if stranger.is_some() { inside(&blind(dir.as_fd())?) } else { Ok(dir) }
         };
         let step = || "open the directory of the images".to_owned();
-        let log_place = path_of(self.work.as_ref().unwrap_or(&self.images));
-        let (images, work) = (without(self.images), self.work.map(without).transpose());
-        Ok(Self { images: images.step(step)?, work: work.step(step)?, log_place })
+        let log_place = path_of(self.work());
+        let images = if parent.is_none() { without_links(self.images).step(step)? } else { self.images };
+        Ok(Self { images, work: self.work.map(without_links).transpose().step(step)?, log_place })
+    }
+
+    /// Removes the link to a parent that is another dump's: CRIU would keep it, and build on that.
+    fn forget_other_parent(&self, parent: Option<&Path>) -> Result<()> {
+        match rustix::fs::readlinkat(&self.images, vet::PARENT, Vec::new()) {
+            Ok(target) if parent.is_none_or(|parent| parent.as_os_str().as_bytes() != target.to_bytes()) => {
+                rustix::fs::unlinkat(&self.images, vet::PARENT, AtFlags::empty())
+                    .step(|| "remove the link to the images of a checkpoint before".into())
+            }
+            // There is none, it is the right one, or it is no link.
+            _ => Ok(()),
+        }
     }
 
     /// Looks whether the images that a dump builds on are there: CRIU would only warn, and write everything.
-    pub(crate) fn check_parent(&self, parent: &Path) -> Result<()> {
+    fn check_parent(&self, parent: &Path) -> Result<()> {
         let refused =
             |problem: String| Error::Request(format!("--parent-path {}: {problem}", parent.display()));
         if parent.is_absolute() {

@@ -1,6 +1,6 @@
 //! `rt.json`: what `rt` itself must remember of a checkpoint. It lies beside the images; runc's `descriptors.json` has no place for it.
 
-use super::files::StdioNames;
+use super::files::{Found, Passed, StdioNames};
 use super::small_file;
 use crate::error::{Error, Result};
 use rootfs::Hollow;
@@ -16,8 +16,11 @@ const VERSION: u32 = 1;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
     version: u32,
-    /// CRIU's names of the host files behind stdio.
+    /// CRIU's names of the host's files and sockets behind stdio.
     pub(crate) stdio: StdioNames,
+    /// The descriptors from 3 on that it was passed. Not in `descriptors.json`: runc would give CRIU its own socket for the fourth there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) passed: Vec<Passed>,
     /// The container's own network namespace was as it was made, so it is not among the images: the restore makes a new one.
     pub(crate) new_network: bool,
     /// What was left out of the images because there is so little in it.
@@ -26,6 +29,9 @@ pub(crate) struct Manifest {
     /// It has a directory for `$NOTIFY_SOCKET`, which is a mount that the bundle does not name.
     #[serde(default)]
     pub(crate) notify: bool,
+    /// When the container was made (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created: Option<String>,
     /// The version of the CRIU that made the images, which they do not say themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) criu: Option<String>,
@@ -35,8 +41,24 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn new(stdio: StdioNames, new_network: bool, hollow: Vec<Hollow>, notify: bool) -> Self {
-        Self { version: VERSION, stdio, new_network, hollow, notify, criu: None, kernel: None }
+    pub(super) fn new(found: Found, new_network: bool, hollow: Vec<Hollow>, notify: bool) -> Self {
+        let Found { stdio, passed } = found;
+        Self {
+            version: VERSION,
+            stdio,
+            passed,
+            new_network,
+            hollow,
+            notify,
+            created: None,
+            criu: None,
+            kernel: None,
+        }
+    }
+
+    /// Says when the container was made.
+    pub(super) fn created(self, created: &str) -> Self {
+        Self { created: Some(created.to_owned()), ..self }
     }
 
     /// Says who made the images.
@@ -84,7 +106,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let images = File::open(dir.path()).unwrap();
         assert_eq!(Manifest::read(images.as_fd()).unwrap(), Manifest::default());
-        let manifest = Manifest::new([None, Some("file[1:2]".into()), None], true, Vec::new(), true);
+        let passed = vec![Passed { link: "pipe:[7]".into(), name: None, flags: 1 }];
+        let found = Found { stdio: [None, Some("file[1:2]".into()), None], passed };
+        let manifest = Manifest::new(found, true, Vec::new(), true);
         manifest.write(images.as_fd()).unwrap();
         assert_eq!(Manifest::read(images.as_fd()).unwrap(), manifest);
         std::fs::write(dir.path().join(NAME), r#"{"version":9,"stdio":[null,null,null],"newNetwork":false}"#)

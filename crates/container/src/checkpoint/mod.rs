@@ -60,10 +60,7 @@ pub fn checkpoint(store: &Store, request: Checkpoint, watch: Option<Watch<'_>>) 
     let subject = Subject::find(&entry, &record, request.criu_config.as_deref())?;
     let session = start(&request)?;
     let dirs = Directories::create(&request.images, request.work.as_deref())?;
-    if let Some(parent) = &request.memory.parent {
-        dirs.check_parent(parent)?;
-    }
-    let dirs = if request.memory.parent.is_none() { dirs.without_links()? } else { dirs };
+    let dirs = dirs.building_on(request.memory.parent.as_deref(), mapped_root(&subject.config))?;
     let cgroup = record.cgroup.clone();
     let gauge = watch.map(|watch| Gauge::new(watch, Way::Dump, dirs.images().as_fd(), &cgroup));
     let means = Means { session, dirs: &dirs, gauge };

@@ -1,7 +1,7 @@
 //! A copy of a container's memory, while it runs on.
 
 use super::request::Checkpoint;
-use super::{DUMP_LOG, Means, Subject, outsiders, stopped};
+use super::{DUMP_LOG, Means, Subject, mapped_root, outsiders, stopped};
 use crate::error::{Error, Result};
 use crate::progress::Gauge;
 use crate::store::{Entry, Pending, ProcessId, Record};
@@ -33,8 +33,11 @@ pub(super) fn run(
     };
     let mut guard = Guard::new(entry, record, session.pid(), subject.is_paused, gauge)?;
     let done = session.pre_dump(&round, &mut guard);
-    if done.is_ok() && request.memory.sync {
-        dirs.sync()?;
+    if done.is_ok() {
+        mapped_root(&subject.config).map_or(Ok(()), |uid| dirs.share_with(uid))?;
+        if request.memory.sync {
+            dirs.sync()?;
+        }
     }
     Ok(done)
 }

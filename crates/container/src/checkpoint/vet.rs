@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// CRIU's link to the images of the dump before.
-const PARENT: &CStr = c"parent";
+pub(super) const PARENT: &CStr = c"parent";
 
 /// How many dumps may build on each other.
 const MAX_PARENTS: usize = 128;
@@ -83,6 +83,21 @@ pub(super) fn images(dir: OwnedFd, path: &Path, ours: Ours) -> Result<Chain> {
     Ok(Chain { dirs, stranger })
 }
 
+/// Checks the images that a dump into `dir` is to build on. CRIU goes to them by their names, and with its own link among what it
+/// writes, so where somebody else could put another, nothing is safe.
+pub(super) fn base(dir: &OwnedFd, target: &Path, ours: Ours) -> Result<()> {
+    let step = || format!("--parent-path {}", target.display());
+    let own = ours.stranger(&fstat(dir).step(step)?);
+    let (parent, on_the_way) = parent(dir, target, ours).step(step)?;
+    let chain = images(parent, target, ours)?;
+    let Some(why) = own.or(on_the_way).or(chain.stranger) else { return Ok(()) };
+    Err(Error::Request(format!(
+        "--parent-path {}: {why}, and could lead CRIU elsewhere by a link; make the image directories, and what they are in, root's \
+         alone (chown, chmod go-w)",
+        target.display()
+    )))
+}
+
 /// What was seen in one directory.
 struct Seen {
     /// Where its link to a parent leads.
@@ -135,8 +150,8 @@ fn parent(dir: &OwnedFd, target: &Path, ours: Ours) -> rustix::io::Result<(Owned
         let from = at.as_ref().unwrap_or(dir);
         let Ok(next) = openat(from, part.as_os_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) else {
             // Another link, or none at all, which the kernel tells.
-            let parent = openat(dir, PARENT, DIRECTORY, Mode::empty())?;
-            return Ok((parent, Some("its parent leads over another link".into())));
+            let parent = openat(dir, target, DIRECTORY, Mode::empty())?;
+            return Ok((parent, Some("the way to its parent leads over another link".into())));
         };
         stranger = stranger.or(ours.stranger_on_the_way(&fstat(&next)?));
         at = Some(next);

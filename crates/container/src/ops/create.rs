@@ -171,6 +171,7 @@ fn make(
     };
     let (entry, record) = container.parts();
     record.keeps_keyring = request.no_new_keyring;
+    record.passed = (3..3 + options.preserve_fds).map(|fd| fd_link("self", fd)).collect();
     if request.notify_socket.is_some() {
         notify::make_directory(entry)?;
     }
@@ -251,6 +252,7 @@ impl Unfinished {
             criu: None,
             astray: None,
             stdio: stdio_links("self"),
+            passed: Vec::new(),
             net_devices: None,
             resources: None,
         };
@@ -369,9 +371,13 @@ pub(crate) fn now() -> String {
 
 /// Where a process' stdin, stdout and stderr lead ("/dev/null", "pipe:[4711]"). `process` is a pid or `self`.
 pub(crate) fn stdio_links(process: &str) -> [String; 3] {
-    let link =
-        |fd| std::fs::read_link(format!("/proc/{process}/fd/{fd}")).map(|l| l.to_string_lossy().into_owned());
-    [0, 1, 2].map(|fd| link(fd).unwrap_or_default())
+    [0, 1, 2].map(|fd| fd_link(process, fd))
+}
+
+/// Where one of its descriptors leads; nowhere if it has none of that number.
+pub(crate) fn fd_link(process: &str, fd: u32) -> String {
+    let link = std::fs::read_link(format!("/proc/{process}/fd/{fd}"));
+    link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

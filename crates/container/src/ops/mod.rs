@@ -22,7 +22,7 @@ pub use kill::kill;
 pub use start::start;
 pub use update::{Update, update};
 
-pub(crate) use create::{Unfinished, stdio_links, terminal, write_pid_file};
+pub(crate) use create::{Unfinished, fd_link, stdio_links, terminal, write_pid_file};
 pub(crate) use delete::{destroy, destroy_processes, destroy_unless_gone, undo_groups};
 pub(crate) use foreground::{attend, prepare as prepare_attendance};
 

@@ -25,8 +25,8 @@ pub(super) struct Events<'a> {
     terminal: &'a Terminal,
     /// The network namespace was dumped as empty.
     is_network_empty: bool,
-    /// How it is to be left, if not running.
-    pub(super) pause: Option<Pause<'a>>,
+    /// What is to be done about the freezer, if anything.
+    pub(super) freezer: Option<Freezer<'a>>,
     /// Who watches.
     pub(super) gauge: Option<Gauge<'a>>,
     master: Option<OwnedFd>,
@@ -34,13 +34,16 @@ pub(super) struct Events<'a> {
     orphaned: Vec<OwnedFd>,
 }
 
-/// A container that is to stand still from the beginning.
+/// A container that is to stand still from the beginning, or whose cgroup CRIU restores as it was at the dump: frozen. Right before
+/// that criu, which is in there, too, must be out of it.
 #[derive(Debug)]
-pub(super) struct Pause<'a> {
+pub(super) struct Freezer<'a> {
     /// Where its processes are.
     pub(super) cgroup: &'a Cgroup,
-    /// The criu that makes them, and that is in there, too.
+    /// The criu that makes them.
     pub(super) criu: Option<i32>,
+    /// Whether it is to stand still.
+    pub(super) pause: bool,
 }
 
 impl<'a> Events<'a> {
@@ -61,7 +64,7 @@ impl<'a> Events<'a> {
             state,
             terminal,
             is_network_empty,
-            pause: None,
+            freezer: None,
             gauge: None,
             master: None,
             orphaned: Vec::new(),
@@ -103,11 +106,9 @@ impl Notify for Events<'_> {
     /// The processes are complete, and wait for CRIU to let go of them; the freezer then gets hold of them before they come to run.
     /// Nobody waits for that here: it happens when CRIU goes on, which therefore must not be frozen with them.
     fn pre_resume(&mut self) -> Answer {
-        let Some(pause) = &self.pause else { return Ok(()) };
-        if let Some(criu) = pause.criu {
-            pause.cgroup.expel(criu)?;
-        }
-        Ok(pause.cgroup.begin_freeze()?)
+        let Some(Freezer { cgroup, criu, pause }) = &self.freezer else { return Ok(()) };
+        criu.map_or(Ok(()), |criu| cgroup.expel(criu))?;
+        if *pause { Ok(cgroup.begin_freeze()?) } else { Ok(()) }
     }
 
     /// The container's own terminal is the first of its devpts. Others are those of executed processes: whoever held their master

@@ -10,7 +10,7 @@ use crate::checkpoint::{
     Allowances, cgroups, criu_config, external, held::Held, images::Directories, manifest::Manifest,
     mapped_root, micros, network,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::hooks;
 use crate::launch::{Terminal, open_namespace};
 use crate::ops::{self, Unfinished};
@@ -20,7 +20,7 @@ use crate::state::HookState;
 use crate::store::{self, Entry, Record, Store};
 use cgroup::{Cgroup, Layout, UnitPlan};
 use criu::{Class, InheritFd, Launch, NetworkLock, Restore as Request};
-use events::{Events, Pause};
+use events::{Events, Freezer};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use spec::oci::LinuxNamespaceType as Ns;
 use spec::{Bundle, Config, HookKind, Namespaces};
@@ -44,6 +44,12 @@ pub fn restore(
     ready: impl FnOnce(&Outcome),
 ) -> Result<Outcome> {
     let started = Instant::now();
+    if request.allow.cgroups == Some(criu::CgroupMode::Strict) {
+        return Err(Error::Request(
+            "--manage-cgroups-mode strict: CRIU then refuses a cgroup that is there, as the container's is; use soft, full or ignore"
+                .into(),
+        ));
+    }
     let bundle = Bundle::load(&request.bundle)?;
     let images = Held::open(&request.images, mapped_root(&bundle.config))?;
     let wants_terminal = bundle.config.process()?.terminal;
@@ -108,6 +114,16 @@ struct Restored {
     counted: Option<Counted>,
 }
 
+/// A criu that the container can see, and whose keys its processes will have.
+fn sealed<'a>(criu: &Path, entry: &Entry, record: &Record) -> Launch<'a> {
+    let mut launch = Launch::new(criu.to_owned());
+    launch.seal();
+    if let Some(name) = record.session_keyring(entry.id.as_str()) {
+        launch.session_keyring(name);
+    }
+    launch
+}
+
 /// Has CRIU make the processes, in the container's cgroup, and notes down which is init.
 fn bring_back(
     container: &mut Unfinished,
@@ -122,8 +138,9 @@ fn bring_back(
     let cgroup = record.cgroup.clone();
     let namespaces = bundle.config.namespaces()?;
     let manifest = Manifest::read(images.images())?;
+    record.created = created(&manifest).unwrap_or(&record.created).clone();
     // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
-    let stdio = Stdio::of_images(images.images(), &manifest)?;
+    let stdio = Stdio::of_images(images.images(), &manifest, &request.passed)?;
     if manifest.notify {
         crate::notify::make_directory(entry)?;
     }
@@ -143,17 +160,16 @@ fn bring_back(
     let is_network_empty = namespaces.is_new(Ns::Network)
         && !manifest.new_network
         && (request.allow.empty_network || !dirs.has_network());
-    let mut launch = Launch::new(request.criu.clone());
-    launch.seal();
-    if let Some(name) = record.session_keyring(entry.id.as_str()) {
-        launch.session_keyring(name);
-    }
+    let mut launch = sealed(&request.criu, entry, record);
     let mut inherit_fds = stdio.pass(&mut launch);
     let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
     let all = opened.iter().map(|(name, fd)| (*name, fd)).chain(named);
     inherit_fds.extend(all.map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }));
+    // CRIU(4.2): it notes this down, and leaves it as it is.
+    let domain = bundle.config.personality().map(sys::sched::Personality::enter).transpose();
+    let domain = domain.step(|| "linux.personality".into())?;
     let mut session = launch.start()?;
-    drop(view);
+    drop((view, domain));
     settle(session.pid(), entry, record, unit, &bundle.config)?;
     // The cgroup is among them, so not before it is made.
     external.extend(external::for_restore(&plan)?);
@@ -176,22 +192,34 @@ fn bring_back(
     }
     let state = HookState::new(&entry.id, &bundle.dir, &bundle.config);
     let mut events = Events::new(bundle, &plan, &manifest.hollow, state, terminal, is_network_empty);
-    events.pause = request.leave_paused.then(|| Pause { cgroup: &cgroup, criu: session.pid() });
+    let is_managed = criu_request.cgroups.mode != Some(criu::CgroupMode::Ignore);
+    events.freezer = (request.leave_paused || is_managed).then(|| Freezer {
+        cgroup: &cgroup,
+        criu: session.pid(),
+        pause: request.leave_paused,
+    });
     events.gauge = watch.map(|watch| Gauge::new(watch, Way::Restore, dirs.images().as_fd(), &cgroup));
     let explained = |error| Error::of_criu(&request.criu)(with_owner(error, &namespaces));
     let outcome = session.restore(&criu_request, &mut events).map_err(explained)?;
     if request.leave_paused {
         cgroup.freeze()?;
+    } else if is_managed {
+        cgroup.thaw()?;
     }
     let master = events.master();
     handed.remove();
-    record.stdio = stdio.links();
+    (record.stdio, record.passed) = stdio.links();
     Ok(Restored {
         child: note_init(entry, record, outcome.pid)?,
         master,
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
+}
+
+/// When the container was made, by the images, if that is a time.
+fn created(manifest: &Manifest) -> Option<&String> {
+    manifest.created.as_ref().filter(|text| humantime::parse_rfc3339(text).is_ok())
 }
 
 /// Puts criu into the container's cgroup: whatever it makes is born there.

@@ -29,6 +29,8 @@ pub struct Restore {
     pub tolerate: Tolerances,
     /// Leave it paused: none of its processes has run when this returns.
     pub leave_paused: bool,
+    /// Descriptors that stand for those, from 3 on, that the container was passed when it was made; None for one that is not there.
+    pub passed: Vec<Option<OwnedFd>>,
     /// Descriptors that stand for resources of the outside, by CRIU's names for these.
     pub inherit_fds: Vec<(String, OwnedFd)>,
     /// The criu program.

@@ -54,6 +54,9 @@ pub(crate) struct Record {
     pub astray: Option<Astray>,
     /// Where init's stdin, stdout and stderr lead, as links in /proc/PID/fd print them.
     pub stdio: [String; 3],
+    /// The same of the descriptors that it was passed, from 3 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<String>,
     /// The host's network devices that it was lent; written before they are moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net_devices: Option<crate::devices::Loan>,
@@ -138,6 +141,7 @@ impl Record {
             criu: None,
             astray: None,
             stdio: Default::default(),
+            passed: Vec::new(),
             net_devices: None,
             resources: None,
         }

@@ -121,6 +121,7 @@ impl<'a> Plan<'a> {
                     // At this level it tells of all mounts, from which a root can be mounted again when nobody else knows.
                     log_level: Some(criu::LogLevel::Debug),
                     config_file: self.criu_config.clone(),
+                    work_path: Some(self.request.images.clone()),
                     ..criu::Images::new(dir)
                 },
             )
@@ -141,7 +142,7 @@ fn cgroups(record: &Record) -> Cgroups {
 pub fn checkpoint(request: &Checkpoint, tell: &mut dyn FnMut(&str)) -> Result<()> {
     Plan::new(request)?;
     let place = Place::new(&request.images);
-    let dirs = Directories::create(&request.images, None)?;
+    let dirs = Directories::create(&request.images, None)?.building_on(None, None)?;
     let held = place.hold()?;
     // Once more: another one may have been at work meanwhile.
     let plan = Plan::new(request)?;

@@ -2,6 +2,7 @@
 
 use super::super::request::{Checkpoint, Kind};
 use super::proc::text;
+use crate::store::Record;
 use criu::Tcp;
 
 /// What may be found without a dump failing.
@@ -18,8 +19,8 @@ pub(super) struct Allowed {
     pub(super) file_systems: FileSystems,
     /// Processes that came in by exec are not lost, since the container stays.
     pub(super) leave_running: bool,
-    /// Where stdio led when the container was made.
-    pub(super) stdio: [String; 3],
+    /// Where stdio, and what it was passed, led when the container was made.
+    pub(super) handed: Vec<String>,
 }
 
 /// The types of file systems that the administrator has CRIU mount though it does not know them (`enable-fs`).
@@ -34,7 +35,7 @@ impl FileSystems {
 
 impl Allowed {
     /// What a request allows.
-    pub(super) fn by(request: &Checkpoint, stdio: &[String; 3]) -> Self {
+    pub(super) fn by(request: &Checkpoint, record: &Record) -> Self {
         let allow = &request.allow;
         Self {
             tcp: allow.tcp,
@@ -49,7 +50,7 @@ impl Allowed {
                 Kind::Dump(after) => after.stays(),
                 Kind::PreDump(_) => true,
             },
-            stdio: stdio.clone(),
+            handed: record.stdio.iter().chain(&record.passed).cloned().collect(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a process has open, sockets aside.
 
+use super::super::files::protocol;
 use super::Allowed;
 use super::finding::Finding;
 use super::proc::{beginning, field, link, numbers, stat};
@@ -63,7 +64,7 @@ impl Descriptor {
         let path = format!("/proc/{pid}/fd/{number}");
         let link = link(&path)?;
         let file = link.starts_with('/').then(|| stat(&path)).flatten().map(|stat| Inode::of(&stat));
-        let protocol = if link.starts_with("socket:") { protocol(&path) } else { String::new() };
+        let protocol = if link.starts_with("socket:") { protocol(path.as_ref()) } else { String::new() };
         let info = beginning(&format!("/proc/{pid}/fdinfo/{number}"), LONGEST_INFO).unwrap_or_default();
         let is_file = file.is_some_and(|file| file.kind == FileType::RegularFile);
         let special = is_file.then(|| special(&path)).flatten();
@@ -118,13 +119,6 @@ fn special(path: &str) -> Option<&'static str> {
     }
 }
 
-/// lsof(8) asks in the same way; the kernel answers from the socket itself (sockfs, Linux 2.6.37).
-fn protocol(path: &str) -> String {
-    let mut name = [0; 64];
-    let size = rustix::fs::getxattr(path, "system.sockprotoname", &mut name[..]).unwrap_or(0);
-    String::from_utf8_lossy(&name[..size]).trim_end_matches('\0').to_owned()
-}
-
 /// What a descriptor is judged by.
 pub(super) struct Surroundings<'a> {
     /// All mounts of the container, and whether each is covered by another.
@@ -144,6 +138,11 @@ pub(super) fn judge(descriptor: &Descriptor, process: &Process, around: &Surroun
     }
     if let Some(kind) = descriptor.link.strip_prefix("anon_inode:") {
         findings.extend(anonymous(kind).map(|class| Finding::fails(class, format!("{kind}, {}", who()))));
+        // CRIU(4.2) does not note it down.
+        if field(&descriptor.info, "eventfd-semaphore") == Some("1") {
+            let object = format!("{kind} with EFD_SEMAPHORE, which will be without, {}", who());
+            findings.push(Finding::warning(Class::FileKind, object));
+        }
     } else if let Some(file) = descriptor.file {
         findings.extend(judge_path(descriptor, file, &who(), around));
     }
@@ -235,9 +234,9 @@ fn outside(
     }
     // What `rt` itself names, and gives back at the restore.
     let is_kept = matches!(file.kind, FileType::RegularFile | FileType::Fifo);
-    let is_stdio = is_kept && allowed.stdio.contains(&descriptor.link);
+    let is_handed = is_kept && allowed.handed.contains(&descriptor.link);
     let cure = format!("close it first, or declare it external: --external {name}");
-    Some(Finding::unless(is_named || is_stdio, Class::FileOutside, shown).cured_by(cure))
+    Some(Finding::unless(is_named || is_handed, Class::FileOutside, shown).cured_by(cure))
 }
 
 /// A file without the name by which it was opened.
@@ -354,8 +353,7 @@ mod tests {
         let terminal = open("/dev/pts/9", "mnt_id:\t6\n", inode(FileType::CharacterDevice, 1, 0, (136, 9)));
         assert_eq!(classes(&host, &Allowed::default()), [Class::FileOutside]);
         assert_eq!(classes(&terminal, &Allowed::default()), [Class::TtyOutside]);
-        let stdio =
-            Allowed { stdio: ["/var/log/host".into(), String::new(), String::new()], ..Allowed::default() };
+        let stdio = Allowed { handed: vec!["/var/log/host".into()], ..Allowed::default() };
         let named =
             Allowed { external: vec!["file[5:4d]".into(), "tty[8809:6]".into()], ..Allowed::default() };
         assert_eq!(classes(&host, &stdio), []);

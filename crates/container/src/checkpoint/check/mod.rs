@@ -60,7 +60,7 @@ pub fn check(store: &Store, request: &Checkpoint) -> Result<Report> {
         Err(Error::Request(reason)) => (vec![Finding::fails(Class::Unsupported, reason)], None),
         Err(other) => return Err(other),
         Ok(subject) => {
-            let allowed = Allowed::by(request, &record.stdio).with_files(subject.criu_config.as_deref());
+            let allowed = Allowed::by(request, &record).with_files(subject.criu_config.as_deref());
             let look = Look::at(&record, subject.init, &subject.external(request)?)?;
             (Vec::new(), Some((subject, allowed, look)))
         }
@@ -181,7 +181,7 @@ impl Asked {
             init,
             images: request.images.clone(),
             page_server: request.memory.page_server.clone(),
-            allowed: Allowed::by(request, &record.stdio),
+            allowed: Allowed::by(request, record),
             external,
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Process {
     pub(super) tracer: Option<i32>,
     /// Its security label, if it has one.
     pub(super) label: Option<String>,
+    /// The kernel keeps its limits from us.
+    pub(super) is_closed: bool,
     pub(super) descriptors: Vec<Descriptor>,
     pub(super) mappings: Vec<Mapping>,
 }
@@ -87,6 +89,7 @@ impl Process {
             label: label
                 .map(|label| label.trim_end_matches(['\0', '\n']).to_owned())
                 .filter(|label| !label.is_empty()),
+            is_closed: Pid::from_raw(pid).is_some_and(|pid| !sys::process::tells_limits(pid)),
             descriptors: Descriptor::all(pid),
             mappings: Mapping::all(pid),
         })
@@ -150,6 +153,9 @@ pub(super) fn judge(process: &Process, init: &Process, allowed: &Allowed) -> Vec
     if let Some(tracer) = process.tracer {
         let by = shown(tracer, &name(tracer));
         findings.push(Finding::fails(Class::Traced, format!("{who}, by {by}")));
+    }
+    if process.is_closed {
+        findings.push(Finding::fails(Class::CriuRights, format!("limits of {who}")));
     }
     findings.extend(stopped(process));
     if process.status.session == 0 && !process.is_zombie() {
@@ -229,10 +235,14 @@ mod tests {
         assert_eq!(classes(&process_one(), &strict), []);
         let mut odd = process(9, "pid:[2]");
         odd.tracer = Some(i32::MAX);
+        odd.is_closed = true;
         odd.status.session = 0;
-        use Class::{NamespaceNested, Session, Traced};
-        assert_eq!(classes(&odd, &strict), [(false, Traced), (false, Session), (false, NamespaceNested)]);
-        assert_eq!(classes(&odd, &lax), [(false, Traced), (true, Session), (false, NamespaceNested)]);
+        use Class::{CriuRights, NamespaceNested, Session, Traced};
+        let with =
+            |session| [(false, Traced), (false, CriuRights), (session, Session), (false, NamespaceNested)];
+        assert_eq!(classes(&odd, &strict), with(false));
+        assert_eq!(classes(&odd, &lax), with(true));
+        odd.is_closed = false;
         odd.status.state = 'Z';
         assert_eq!(classes(&odd, &strict), [(false, Traced)]);
     }

@@ -2,7 +2,7 @@
 
 use super::Allowed;
 use super::finding::Finding;
-use super::proc::text;
+use super::proc::{link, text};
 use super::processes::Process;
 use criu::Class;
 use rustix::fs::{Mode, OFlags};
@@ -43,6 +43,8 @@ pub(super) struct Sockets {
     pub(super) unix: BTreeMap<u64, UnixSocket>,
     /// Who listens, for each unix socket that waits to be accepted.
     listeners: BTreeMap<u64, u64>,
+    /// The unix sockets of the host, where no process of the container is.
+    host: BTreeSet<u64>,
 }
 
 impl Sockets {
@@ -53,6 +55,10 @@ impl Sockets {
             if seen.insert(process.namespace("net")) {
                 found.add(process.pid);
             }
+        }
+        if !seen.contains(&link("/proc/self/ns/net").as_deref()) {
+            let sockets = sys::unix_sockets::list().unwrap_or_default();
+            found.host = sockets.iter().map(|socket| socket.inode).collect();
         }
         found
     }
@@ -164,6 +170,9 @@ pub(super) fn judge(
         found.extend(
             sockets.unix.get(&inode).and_then(|socket| judge_unix(socket, &inside, sockets, &who, allowed)),
         );
+        if sockets.host.contains(&inode) {
+            found.push(Finding::fails(Class::SocketNamespace, format!("socket {inode}, {who}")));
+        }
         findings.extend(found.into_iter().map(|finding| finding.of(process.pid)));
     }
     findings
@@ -205,7 +214,8 @@ fn judge_unix(
     let name = other.map(|other| other.name.as_str()).filter(|name| !name.is_empty());
     let to = name.map_or_else(|| format!("inode {peer}"), |name| format!("{name} (inode {peer})"));
     let object = format!("socket {} to {to}, {who}", socket.inode);
-    let is_named = allowed.is_external(&format!("unix[{}]", socket.inode));
+    let is_handed = allowed.handed.contains(&format!("socket:[{}]", socket.inode));
+    let is_named = is_handed || allowed.is_external(&format!("unix[{}]", socket.inode));
     let class = if other.is_none() {
         Class::UnixElsewhere
     } else if !socket.is_datagram {
