@@ -128,9 +128,7 @@ fn bring_back(
     let cgroup = record.cgroup.clone();
     let namespaces = bundle.config.namespaces()?;
     let manifest = Manifest::read(images.images())?;
-    // Made when it was; the images say so, and it must be a time.
-    let created = manifest.created.as_ref().filter(|text| humantime::parse_rfc3339(text).is_ok());
-    record.created = created.unwrap_or(&record.created).clone();
+    record.created = created(&manifest).unwrap_or(&record.created).clone();
     // Before the view below: of a file that was opened there nobody could tell the place once the view is gone.
     let stdio = Stdio::of_images(images.images(), &manifest, &request.passed)?;
     if manifest.notify {
@@ -161,9 +159,7 @@ fn bring_back(
     let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
     let all = opened.iter().map(|(name, fd)| (*name, fd)).chain(named);
     inherit_fds.extend(all.map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }));
-    // CRIU(4.2): it notes this down, and leaves it as it is.
-    let domain = bundle.config.personality().map(sys::sched::Personality::enter).transpose();
-    let domain = domain.step(|| "linux.personality".into())?;
+    let domain = domain(&bundle.config)?;
     let mut session = launch.start()?;
     drop((view, domain));
     settle(session.pid(), entry, record, unit, &bundle.config)?;
@@ -211,6 +207,17 @@ fn bring_back(
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
+}
+
+/// The execution domain that criu is to start in. CRIU(4.2): it notes a process' own down, and leaves it as it is.
+fn domain(config: &Config) -> Result<Option<sys::sched::Personality>> {
+    let domain = config.personality().map(sys::sched::Personality::enter);
+    domain.transpose().step(|| "linux.personality".into())
+}
+
+/// When the container was made, by the images, if that is a time.
+fn created(manifest: &Manifest) -> Option<&String> {
+    manifest.created.as_ref().filter(|text| humantime::parse_rfc3339(text).is_ok())
 }
 
 /// Puts criu into the container's cgroup: whatever it makes is born there.
