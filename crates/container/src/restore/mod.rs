@@ -165,9 +165,7 @@ fn bring_back(
     let named = request.inherit_fds.iter().map(|(name, fd)| (name.as_str(), fd));
     let all = opened.iter().map(|(name, fd)| (*name, fd)).chain(named);
     inherit_fds.extend(all.map(|(name, fd)| InheritFd { key: name.to_owned(), fd: launch.pass(fd.as_fd()) }));
-    // CRIU(4.2): it notes this down, and leaves it as it is.
-    let domain = bundle.config.personality().map(sys::sched::Personality::enter).transpose();
-    let domain = domain.step(|| "linux.personality".into())?;
+    let domain = domain(&bundle.config)?;
     let mut session = launch.start()?;
     drop((view, domain));
     settle(session.pid(), entry, record, unit, &bundle.config)?;
@@ -215,6 +213,12 @@ fn bring_back(
         criu_us: micros(outcome.timeline.total),
         counted: outcome.stats.map(Counted::of),
     })
+}
+
+/// The execution domain that criu is to start in. CRIU(4.2): it notes a process' own down, and leaves it as it is.
+fn domain(config: &Config) -> Result<Option<sys::sched::Personality>> {
+    let domain = config.personality().map(sys::sched::Personality::enter);
+    domain.transpose().step(|| "linux.personality".into())
 }
 
 /// When the container was made, by the images, if that is a time.
