@@ -47,13 +47,15 @@ impl<'a> Labels<'a> {
         Ok(Self { dir, process })
     }
 
-    /// Has `make` make keys that the program may use: with its SELinux label instead of ours.
-    pub(crate) fn of_keys(&self, make: impl FnOnce() -> sys::Result<()>) -> sys::Result<()> {
-        let (Some(dir), Some(label)) = (&self.dir, &self.process.selinux_label) else { return make() };
-        dir.write(KEYS, label)?;
-        make()?;
-        // The kernel reads nothing as no label, and not what is empty.
-        dir.write(KEYS, "\n")
+    /// Has `join` join a session keyring: a new one has the program's SELinux label instead of ours.
+    pub(crate) fn of_keys(&self, join: impl FnOnce() -> sys::Result<()>) -> Result<()> {
+        let join = || join().during("join the container's session keyring");
+        let (Some(dir), Some(label)) = (&self.dir, &self.process.selinux_label) else { return join() };
+        let step = || format!("unable to set selinux label {label:?} of keys");
+        dir.write(KEYS, label).during(&step())?;
+        join()?;
+        // An empty line is no label.
+        dir.write(KEYS, "\n").during(&step())
     }
 
     /// Sets them, and reads them back. Before no_new_privs, under which a profile might not be changed any more.

@@ -140,7 +140,7 @@ impl Init<'_> {
         clocks.map_or(Ok(()), Clocks::enter)?;
         let labels = Labels::open(self.process)?;
         if let Some(name) = &self.keyring {
-            labels.of_keys(|| sys::keyring::make(name)).during("make a session keyring")?;
+            labels.of_keys(|| sys::keyring::make(name))?;
         }
         identity::apply(self.config, self.new)?;
         let rootfs = self.tree(wire)?;

@@ -73,7 +73,7 @@ impl ChildSide<'_> {
         // In the container's /proc, since a directory of the host's must not be found here; see there why that will do.
         let labels = Labels::open(self.process)?;
         if let Some(name) = &self.keyring {
-            labels.of_keys(|| sys::keyring::join(name)).during("join the container's session keyring")?;
+            labels.of_keys(|| sys::keyring::join(name))?;
         }
         init::make_ready(self.config, self.process, labels, self.preserve_fds, None, self.filter, wire)
     }
