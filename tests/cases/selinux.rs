@@ -80,7 +80,14 @@ fn restored(test: &Test) -> Outcome {
     let container = test.container(&with_mounts(test)?.script(SLEEPER).build()?);
     container.run(&[])?;
     let images = test.new_path("images");
-    container.checkpoint(&images, &[])?;
+    let dump = container.cmd("checkpoint", &["--image-path", &images]).output()?;
+    if dump.code != 0 {
+        // Debian's criu knows nothing of SELinux: what it restores would not be confined.
+        one_line(test, &dump, &["process.selinuxLabel", "this criu was built without SELinux"])?;
+        assert_eq!(container.status()?, "running");
+        container.delete()?;
+        return test.leaves_nothing();
+    }
     container.restore(&images, &[])?;
     let init = std::fs::read_to_string(format!("/proc/{}/attr/current", container.pid()?))?;
     assert_eq!(current(&init), PROCESS);

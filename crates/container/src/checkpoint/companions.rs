@@ -4,9 +4,11 @@ use super::descriptors;
 use super::files::Found;
 use super::images::Directories;
 use super::manifest::Manifest;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::init::lsm;
 use rootfs::Hollow;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// What is known of them before the dump.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Companions<'a> {
     pub(super) created: &'a str,
     /// Who besides root is to read the images.
     pub(super) owner: Option<u32>,
+    /// Whether its program has an SELinux label.
+    pub(super) is_labelled: bool,
     /// See [`super::Memory::sync`].
     pub(super) sync: bool,
     /// The CRIU that makes the dump, once it has said its version.
@@ -33,6 +37,11 @@ impl Companions<'_> {
     /// on, so a full disk loses nobody.
     pub(super) fn write(&self, found: &Found, hollow: &[Hollow]) -> Result<()> {
         let images = self.dirs.images().as_fd();
+        if self.is_labelled
+            && criu::images::security_module(images, Path::new("inventory.img"))? != Some("selinux")
+        {
+            return Err(Error::Request(lsm::NOT_DUMPED.into()));
+        }
         let manifest = Manifest::new(found.clone(), self.new_network, hollow.to_vec(), self.notify);
         manifest.created(self.created).made_by(self.criu.as_ref()).write(images)?;
         descriptors::write(images, self.stdio_links)?;

@@ -44,6 +44,7 @@ pub(super) fn run(
         stdio_links: &record.stdio,
         created: &record.created,
         owner: mapped_root(&subject.config),
+        is_labelled: subject.config.process()?.selinux_label.is_some(),
         sync: request.memory.sync,
         criu: None,
     };

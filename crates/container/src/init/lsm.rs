@@ -27,6 +27,26 @@ pub(crate) fn check(process: &Process) -> OperationResult<()> {
     Ok(())
 }
 
+/// Why a container with an SELinux label is not dumped.
+pub(crate) const NOT_DUMPED: &str = "process.selinuxLabel: this criu was built without SELinux, so its images have no label, with which \
+                                     the container could be restored";
+
+/// Checks that a restored process has its SELinux label, or the one that `profile` (CRIU's `--lsm-profile`) names in its place: a CRIU
+/// that was built without SELinux leaves it ours, and says nothing.
+pub(crate) fn check_restored(process: &Process, profile: Option<&str>, pid: i32) -> OperationResult<()> {
+    let wanted = profile.map_or(process.selinux_label.as_deref(), |profile| profile.strip_prefix("selinux:"));
+    let Some(wanted) = wanted else { return Ok(()) };
+    let found = std::fs::read_to_string(format!("/proc/{pid}/attr/current")).unwrap_or_default();
+    let found = found.trim_end_matches(['\n', '\0']);
+    if is_label(found, wanted) {
+        return Ok(());
+    }
+    Err(Error::Request(format!(
+        "process.selinuxLabel: CRIU has restored the container with the label {found:?} instead of {wanted:?} (a criu that was built \
+         without SELinux does that)"
+    )))
+}
+
 fn apparmor_is_enabled() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }

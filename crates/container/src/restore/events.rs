@@ -2,12 +2,15 @@
 
 use crate::checkpoint::network;
 use crate::console;
+use crate::error::Error;
 use crate::hooks;
+use crate::init::lsm;
 use crate::launch::Terminal;
 use crate::progress::Gauge;
 use crate::state::HookState;
 use cgroup::Cgroup;
 use criu::{Answer, Notify};
+use rustix::process::{Pid, Signal};
 use spec::{Bundle, Config, HookKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -29,6 +32,12 @@ pub(super) struct Events<'a> {
     pub(super) freezer: Option<Freezer<'a>>,
     /// Who watches.
     pub(super) gauge: Option<Gauge<'a>>,
+    /// The security profile in place of the bundle's.
+    pub(super) profile: Option<&'a str>,
+    /// Why the container must not run, whatever CRIU says.
+    pub(super) spoiled: Option<Error>,
+    /// Its init process, once CRIU has said which.
+    init: Option<i32>,
     master: Option<OwnedFd>,
     /// Masters that are held until all is restored, since slaves are opened through them.
     orphaned: Vec<OwnedFd>,
@@ -66,9 +75,22 @@ impl<'a> Events<'a> {
             is_network_empty,
             freezer: None,
             gauge: None,
+            profile: None,
+            spoiled: None,
+            init: None,
             master: None,
             orphaned: Vec::new(),
         }
+    }
+
+    /// Kills a container that has not the label that it is to have. CRIU no longer heeds a refusal then.
+    fn check_label(&mut self) -> Answer {
+        let Some(init) = self.init else { return Ok(()) };
+        if let Err(error) = lsm::check_restored(&self.config.process()?, self.profile, init) {
+            self.spoiled = Some(error);
+            Pid::from_raw(init).map_or(Ok(()), |init| rustix::process::kill_process(init, Signal::KILL))?;
+        }
+        Ok(())
     }
 
     /// The terminal's master, where this process is to show it.
@@ -99,6 +121,7 @@ impl Notify for Events<'_> {
 
     /// All is mounted, and nothing runs yet.
     fn post_restore(&mut self, pid: i32) -> Answer {
+        self.init = Some(pid);
         let _view = MountView::of_process(pid)?;
         Ok(rootfs::protect_again(self.plan, self.hollow, &Root::at(Path::new("/"))?)?)
     }
@@ -106,6 +129,7 @@ impl Notify for Events<'_> {
     /// The processes are complete, and wait for CRIU to let go of them; the freezer then gets hold of them before they come to run.
     /// Nobody waits for that here: it happens when CRIU goes on, which therefore must not be frozen with them.
     fn pre_resume(&mut self) -> Answer {
+        self.check_label()?;
         let Some(Freezer { cgroup, criu, pause }) = &self.freezer else { return Ok(()) };
         criu.map_or(Ok(()), |criu| cgroup.expel(criu))?;
         if *pause { Ok(cgroup.begin_freeze()?) } else { Ok(()) }

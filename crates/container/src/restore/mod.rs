@@ -198,7 +198,9 @@ fn bring_back(
     });
     events.gauge = watch.map(|watch| Gauge::new(watch, Way::Restore, dirs.images().as_fd(), &cgroup));
     let explained = |error| Error::of_criu(&request.criu)(with_owner(error, &namespaces));
-    let outcome = session.restore(&criu_request, &mut events).map_err(explained)?;
+    events.profile = request.lsm_profile.as_deref();
+    let outcome = session.restore(&criu_request, &mut events).map_err(explained);
+    let outcome = events.spoiled.take().map_or(outcome, Err)?;
     if request.leave_paused {
         cgroup.freeze()?;
     } else if is_managed {

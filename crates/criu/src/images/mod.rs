@@ -133,6 +133,13 @@ pub fn read(dir: BorrowedFd<'_>, path: &Path) -> Result<Images> {
     Ok(Images { parents, dump_stats: read_dump(dir), restore_stats: read_restore(dir), ..images })
 }
 
+/// The security module whose labels a dump has, by its inventory alone.
+pub fn security_module(dir: BorrowedFd<'_>, path: &Path) -> Result<Option<&'static str>> {
+    let owned = dir.try_clone_to_owned().map_err(|error| Damage::from(error).of(path.to_string_lossy()))?;
+    let folder = Folder::list(owned, path, Folder::budget())?;
+    Ok(inventory::read(&folder)?.and_then(|inventory| inventory.lsm))
+}
+
 /// Reads files that lie nowhere; see [`crate::fuzzing::images`].
 pub(crate) fn in_memory(files: BTreeMap<String, (Vec<u8>, u64)>) -> Result<Images> {
     read_folder(&Folder::in_memory(files))
