@@ -11,12 +11,10 @@ const TELLER: &str = "while :; do /bin/call keyring >/tmp/new; mv /tmp/new /tmp/
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         both("named_after_the_container", named_after_the_container),
-        both("shared_by_its_processes", shared_by_its_processes).needs(needs::c_compiler),
-        rt_only("restored", "runc gives it the caller's", restored)
-            .needs(needs::c_compiler)
-            .needs(needs::criu),
+        both("shared_by_its_processes", shared_by_its_processes).needs(needs::call),
+        rt_only("restored", "runc gives it the caller's", restored).needs(needs::call).needs(needs::criu),
         rt_only("in_a_user_namespace", "runc 1.1 executes with another", in_a_user_namespace)
-            .needs(needs::c_compiler),
+            .needs(needs::call),
     ]
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         both("mounts", mounts),
         both("unknown_label", unknown_label),
         rt_only("restored", "runc 1.1 restores masks without it", restored).needs(needs::criu),
-        both("keyring", keyring).needs(needs::c_compiler),
+        both("keyring", keyring).needs(needs::call),
     ]
     .into_iter()
     .map(|case| case.needs(needs::selinux))

@@ -128,6 +128,14 @@ pub fn c_compiler() -> Result<(), String> {
     met(in_path("cc").is_some(), "a C compiler called cc (Debian: gcc, libc6-dev)")
 }
 
+/// A program that makes system calls by number, or what it is built with.
+///
+/// # Errors
+/// See [`root`].
+pub fn call() -> Result<(), String> {
+    std::env::var_os("RT_TEST_CALL").map_or_else(c_compiler, |_| Ok(()))
+}
+
 /// strace, which makes system calls fail.
 ///
 /// # Errors
