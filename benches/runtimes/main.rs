@@ -142,11 +142,14 @@ impl Bench<'_> {
 
     /// How long containers stand still, with rt and with runc.
     fn frozen(&self) -> Result<Frozen> {
-        let (subjects, _) = self.able(Case::Checkpoint)?;
+        let (subjects, absent) = self.able(Case::Checkpoint)?;
         let named = |name| subjects.iter().find(|subject| subject.runtime.name == name);
         match (named("rt"), named("runc")) {
             (Some(rt), Some(runc)) => Frozen::of(rt, runc),
-            _ => Ok(Frozen::default()),
+            _ => {
+                let text = format!("\n- without {}: {}\n", frozen::TITLE, absent.join(", "));
+                Ok(Frozen { text, ..Frozen::default() })
+            }
         }
     }
 
